@@ -1,0 +1,81 @@
+"""What the user owns and a rule will read: copied where small, watched where large.
+
+An entry may hold an array that the user can still write to. Up to ``COPIED`` bytes it is copied when
+recorded. A larger one is kept as it is, with a fingerprint of ``SAMPLED`` of its elements, which is
+compared when a rule is about to read it: a write that touched none of them goes unseen, unless
+``tg.debug()`` fingerprints in full.
+"""
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from tapegrad.errors import ChangedDataError
+
+COPIED = 4096  # bytes
+SAMPLED = 64  # elements
+_ATOMS = frozenset({int, bool, float, complex, str, bytes, type(None), slice, type(Ellipsis), type, np.dtype})
+
+
+class Borrowed(tuple[Any, ...]):
+    """The operands of an entry, some of which (or of whose parameters) are large arrays of the user's."""
+
+    watched: list[tuple[Any, int, bool]]
+
+    def unchanged(self, name: str) -> "Borrowed":
+        """Itself; raises ChangedDataError where an array isn't what it was when recorded."""
+        for array, mark, in_full in self.watched:
+            if fingerprint(array, in_full) != mark:
+                raise ChangedDataError(
+                    f"{name}: an array of shape {array.shape} and dtype {array.dtype} that its rule reads was "
+                    f"changed after it was recorded; pass a copy, or write to it after backward()"
+                )
+        return self
+
+
+def fingerprint(array: Any, in_full: bool) -> int:
+    """A checksum of the array's elements: all of them, or SAMPLED ones spread over it."""
+    if not in_full and array.size > SAMPLED:
+        step = max(1, array.size // SAMPLED)
+        flat = array.reshape(-1) if array.flags.c_contiguous else array.flat
+        array = np.append(flat[::step], flat[array.size - 1])
+    return zlib.crc32(np.ascontiguousarray(array).tobytes())
+
+
+def keep(value: Any, watched: list[tuple[Any, int, bool]], in_full: bool) -> Any:
+    """``value`` as an entry may hold it; containers are gone through, large arrays noted in ``watched``."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if kind is np.ndarray:
+        if value.nbytes <= COPIED:
+            return value.copy()
+        watched.append((value, fingerprint(value, in_full), in_full))
+        return value
+    if kind is tuple:
+        return tuple(keep(v, watched, in_full) for v in value)
+    if kind is list:
+        return [keep(v, watched, in_full) for v in value]
+    if kind is dict:
+        return {k: keep(v, watched, in_full) for k, v in value.items()}
+    return value
+
+
+def keep_all(
+    operands: tuple[Any, ...], mine: list[bool], parameters: dict[str, Any], in_full: bool
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Operands and parameters as an entry may hold them; ``mine`` marks operands that nobody can write to."""
+    watched: list[tuple[Any, int, bool]] = []
+    if not all(mine):
+        operands = tuple(
+            o if own else keep(o, watched, in_full) for o, own in zip(operands, mine, strict=True)
+        )
+    for name, value in parameters.items():
+        kept = keep(value, watched, in_full)
+        if kept is not value:
+            parameters = {**parameters, name: kept}
+    if watched:
+        operands = Borrowed(operands)
+        operands.watched = watched
+    return operands, parameters

@@ -1,0 +1,59 @@
+"""What a tensor takes over from ndarray by calling NumPy on itself: it knows neither tape nor rule."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+def _method(function: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
+    """The method of ndarray that does what the function does, with the array as its first argument."""
+    called = name or function.__name__
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(self, *args, **kwargs)
+
+    method.__name__, method.__qualname__ = called, f"Tensor.{called}"
+    method.__doc__ = f"``np.{function.__name__}`` of this tensor."
+    return method
+
+
+class ArrayMethods:
+    """ndarray's methods and comparisons, each the NumPy function of the same name."""
+
+    __slots__ = ()
+
+    all = _method(np.all)
+    any = _method(np.any)
+    argmax = _method(np.argmax)
+    argmin = _method(np.argmin)
+    argpartition = _method(np.argpartition)
+    argsort = _method(np.argsort)
+    choose = _method(np.choose)
+    clip = _method(np.clip)
+    conj = _method(np.conj, "conj")
+    conjugate = _method(np.conj, "conjugate")
+    cumprod = _method(np.cumprod)
+    cumsum = _method(np.cumsum)
+    diagonal = _method(np.diagonal)
+    dot = _method(np.dot)
+    max = _method(np.max, "max")
+    mean = _method(np.mean)
+    min = _method(np.min, "min")
+    nonzero = _method(np.nonzero)
+    prod = _method(np.prod)
+    ravel = _method(np.ravel)
+    repeat = _method(np.repeat)
+    round = _method(np.round)
+    searchsorted = _method(np.searchsorted)
+    squeeze = _method(np.squeeze)
+    std = _method(np.std)
+    sum = _method(np.sum)
+    swapaxes = _method(np.swapaxes)
+    take = _method(np.take)
+    trace = _method(np.trace)
+    var = _method(np.var)
+
+    def compress(self, condition: Any, axis: int | None = None) -> Any:
+        """``np.compress(condition, self, axis)``."""
+        return np.compress(condition, self, axis=axis)  # type: ignore[call-overload]

@@ -1,0 +1,364 @@
+"""THE table: what tapegrad knows of each function, and how to tell it more.
+
+A function stands in it once, as one of five kinds:
+
+- *primitive*: it has a rule (``elementwise`` or ``defvjp``);
+- *composite*: it is written in functions that stand here themselves;
+- *constant*: its derivative is zero wherever it exists, so plain arrays come out;
+- *plain*: it answers a question about an array, or never sees one;
+- *unsupported*: a gradient can't pass, for the reason given.
+
+A function that isn't here raises where a gradient would have to pass. Nothing here knows of tensors
+or of a tape; nothing patches NumPy.
+"""
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad.cases import Cases
+from tapegrad.errors import RegistrationError
+
+Function = Callable[..., Any]
+
+
+class Slope:
+    """The derivative of an elementwise function by one operand, in one of four forms.
+
+    - ``number``: the same everywhere, as the 1 and -1 of a subtraction;
+    - ``slope``: ``f(y, *operands)``, and the cotangent is ``g * conj(slope)``;
+    - ``ratio``: ``f(y, *operands)``, and the cotangent is ``g / conj(f)``: saves a pass;
+    - ``pullback``: ``f(g, y, *operands)``, the cotangent itself: for what isn't holomorphic, or selects.
+
+    ``pull(g, y, *operands)`` is the cotangent for real operands that nothing was broadcast to, without
+    the strong zero: what the sweep calls while it trusts (tape.py). pulls.py has the rest.
+    """
+
+    __slots__ = ("form", "pull", "reads", "reads_y", "value")
+
+    def __init__(self, form: str, value: Any, arity: int) -> None:
+        self.form, self.value = form, value
+        if form == "number":
+            self.reads_y, self.reads = False, (False,) * arity
+        else:
+            names = list(inspect.signature(value).parameters)[form == "pullback" :]
+            if len(names) != arity + 1:
+                raise RegistrationError(
+                    f"a {form} of a function of {arity} operands takes the output and the operands; got {names}"
+                )
+            self.reads_y, *reads = (not name.startswith("_") for name in names)
+            self.reads = tuple(reads)
+        self.pull = _trusting_pull(form, value, arity)
+
+
+def _trusting_pull(form: str, value: Any, arity: int) -> Function:
+    # Written out for one and two operands: *operands would cost 60 ns a call.
+    if form == "pullback":
+        return value  # type: ignore[no-any-return]
+    if form == "number":
+        return _scaling(value, arity)
+    if arity == 1:
+        if form == "ratio":
+            return lambda g, y, x: g / value(y, x)
+        return lambda g, y, x: g * value(y, x)
+    if arity == 2:
+        if form == "ratio":
+            return lambda g, y, a, b: g / value(y, a, b)
+        return lambda g, y, a, b: g * value(y, a, b)
+    combine = operator.truediv if form == "ratio" else operator.mul
+    return lambda g, *primals: combine(g, value(*primals))
+
+
+def _scaling(number: Any, arity: int) -> Function:
+    if number == 1:
+        return (lambda g, _y, _x: g) if arity == 1 else lambda g, _y, *_operands: g
+    if number == -1:
+        return (lambda g, _y, _x: -g) if arity == 1 else lambda g, _y, *_operands: -g
+    return lambda g, _y, *_operands: g * number
+
+
+class _Marked:
+    """A slope in another form than the usual one: see ``ratio`` and ``pullback``."""
+
+    def __init__(self, form: str, function: Function) -> None:
+        self.form, self.function = form, function
+
+
+def ratio(function: Function) -> _Marked:
+    """The slope is 1 / function(y, *operands); the cotangent is formed by one division."""
+    return _Marked("ratio", function)
+
+
+def pullback(function: Function) -> _Marked:
+    """function(g, y, *operands) is the cotangent itself, before broadcasting is undone."""
+    return _Marked("pullback", function)
+
+
+class Known:
+    """What the table says of a function: its kind, and what it takes to act on it."""
+
+    __slots__ = ("cases", "function", "kind", "name", "note", "run")
+
+    def __init__(
+        self, kind: str, function: Any, run: Any = None, note: str = "", cases: Cases | None = None
+    ) -> None:
+        self.kind, self.function, self.note, self.cases = kind, function, note, cases
+        self.name = name_of(function)
+        self.run = run  # composite: the function that is run instead
+
+
+class Primitive(Known):
+    """A function with a rule ``rule(g, y, *operands, **parameters)`` for any number of operands."""
+
+    __slots__ = ("arity", "multilinear", "operands", "parameters", "reads", "reads_y", "renamed", "rule")
+
+    def __init__(
+        self,
+        function: Any,
+        rule: Function,
+        cases: Cases | None = None,
+        multilinear: bool = False,
+        forward: Any = None,
+    ) -> None:
+        super().__init__("primitive", function, forward or function, cases.note if cases else "", cases)
+        self.rule, self.multilinear = rule, multilinear
+        self._read_signature(list(inspect.signature(rule).parameters.values()))
+
+    def _read_signature(self, signature: Sequence[inspect.Parameter]) -> None:
+        if len(signature) < 3:
+            raise RegistrationError(
+                f"{self.name}: a rule takes (g, y, *operands, **parameters); got {_names(signature)}"
+            )
+        for p in signature:
+            if p.kind is p.VAR_KEYWORD:
+                raise RegistrationError(
+                    f"{self.name}: a rule names its parameters; **{p.name} would swallow those it doesn't know"
+                )
+        _g, y, *rest = signature
+        operands = [p for p in rest if p.kind is not p.KEYWORD_ONLY and p.default is p.empty]
+        parameters = [p for p in rest if p not in operands]
+        variadic = any(p.kind is p.VAR_POSITIONAL for p in operands)
+        if not operands or (variadic and len(operands) > 1):
+            raise RegistrationError(
+                f"{self.name}: a rule takes its operands by position, or all of them as *operands; "
+                f"got {_names(signature)}"
+            )
+        self.arity = None if variadic else len(operands)
+        self.operands = tuple(p.name.lstrip("_") for p in operands)
+        self.parameters = tuple(p.name.lstrip("_") for p in parameters)
+        self.renamed = {p.name.lstrip("_"): p.name for p in parameters if p.name.startswith("_")}
+        self.reads_y = not y.name.startswith("_")
+        self.reads = tuple(not p.name.startswith("_") for p in operands)
+        expected = getattr(self.function, "nin", self.arity)
+        if expected != self.arity:
+            raise RegistrationError(f"{self.name} has {expected} operands, its rule {self.arity}")
+
+    def keeps(self, wanted: Sequence[bool]) -> tuple[bool, Sequence[bool]]:
+        """Whether the output and each operand are kept, given which operands record."""
+        return self.reads_y, self.reads if self.arity is not None else self.reads * len(wanted)
+
+
+class Elementwise(Known):
+    """A function that acts on each element by itself, with a slope for each operand."""
+
+    __slots__ = ("arity", "constant_for_real", "operands", "parameters", "pull", "pull_a", "pull_b", "slopes")
+
+    def __init__(
+        self, function: Any, slopes: Sequence[Any], cases: Cases, constant_for_real: bool = False
+    ) -> None:
+        super().__init__("primitive", function, function, cases.note, cases)
+        self.arity = len(slopes)
+        self.slopes = tuple(_slope(s, self.arity) for s in slopes)
+        self.constant_for_real = constant_for_real
+        is_ufunc = isinstance(function, np.ufunc)
+        self.parameters = ("dtype", "casting", "order") if is_ufunc else ()
+        self.operands = ("x",) if self.arity == 1 else tuple(f"x{i + 1}" for i in range(self.arity))
+        expected = getattr(function, "nin", self.arity)
+        if expected != self.arity:
+            raise RegistrationError(f"{self.name} has {expected} operands, its rule {self.arity}")
+        pulls = [slope.pull if slope else None for slope in self.slopes]
+        self.pull = self.pull_a = pulls[0]
+        self.pull_b = pulls[-1]
+
+    def keeps(self, wanted: Sequence[bool]) -> tuple[bool, Sequence[bool]]:
+        """Whether the output and each operand are kept, given which operands record."""
+        used = [slope for slope, want in zip(self.slopes, wanted, strict=True) if want and slope]
+        return (
+            any(slope.reads_y for slope in used),
+            tuple(any(slope.reads[i] for slope in used) for i in range(self.arity)),
+        )
+
+
+def _slope(given: Any, arity: int) -> Slope | None:
+    if given is None:
+        return None
+    if isinstance(given, _Marked):
+        return Slope(given.form, given.function, arity)
+    return Slope("slope" if callable(given) else "number", given, arity)
+
+
+class Creation(Known):
+    """Makes a new array in the likeness of one: no derivative, and a tensor comes out all the same."""
+
+    __slots__ = ()
+
+    def __init__(self, function: Any) -> None:
+        super().__init__("constant", function, note="a tensor that doesn't record")
+
+
+TABLE: dict[Any, Known] = {}
+
+
+def _register(known: Known) -> None:
+    if known.function in TABLE:
+        there = TABLE[known.function]
+        raise RegistrationError(f"{known.name} stands in the table already, as {there.kind}")
+    TABLE[known.function] = known
+
+
+def elementwise(function: Any, *slopes: Any, cases: Cases, constant_for_real: bool = False) -> None:
+    """Give an elementwise function a slope for each operand: a number, a function of the output and
+    the operands, ``ratio(...)`` or ``pullback(...)``; None where it is constant in that operand.
+
+    constant_for_real : real operands make it a constant, only complex ones have a derivative (``sign``)
+    """
+    _register(Elementwise(function, slopes, cases, constant_for_real))
+
+
+def defvjp(
+    function: Any, cases: Cases | None = None, *, multilinear: bool = False, forward: Any = None
+) -> Callable[[Function], Function]:
+    """Give a dispatched function its rule: ``@defvjp(np.linalg.inv)`` above the rule.
+
+    The rule is ``rule(g, y, *operands, **parameters)``. It returns a tuple with a cotangent for each
+    operand (of a single operand, also the bare cotangent): an array of the operand's shape, None where
+    the function is constant in it, or a callable that is called only where the operand records.
+    ``g`` is the cotangent of the output ``y``; of a function with several outputs both are tuples, and
+    ``g`` holds None for those that nobody used. Operands are the rule's parameters without a default;
+    those with one, and those after ``*``, are the function's own parameters, in its own order. What
+    the rule names with a leading underscore it doesn't read, so that it isn't kept: a placeholder with
+    shape, dtype, ndim and size arrives. The rule is plain NumPy; it conjugates for itself.
+
+    cases : on what to try the rule; required of the rules of this package
+    multilinear : the function is linear in each operand by itself; the strong zero then holds for it
+    forward : a quicker form of the function for plain arrays, with the same parameters
+    Raises RegistrationError where the function has a rule, or the rule's signature makes no sense.
+
+    >>> import numpy as np, tapegrad as tg
+    >>> @tg.primitive
+    ... def cube(x):
+    ...     return x * x * x
+    >>> @tg.defvjp(cube)
+    ... def cube_vjp(g, _y, x):
+    ...     return g * 3 * np.conj(x) ** 2
+    >>> x = tg.tensor([1.0, 2.0])
+    >>> np.sum(cube(x)).backward()
+    >>> x.grad
+    array([ 3., 12.])
+    """
+
+    def register(rule: Function) -> Function:
+        _register(Primitive(function, rule, cases, multilinear, forward))
+        return rule
+
+    return register
+
+
+def composite(*functions: Any, note: str = "", cases: Cases | None = None) -> Callable[[Function], Function]:
+    """Say how functions are written in other functions: ``@composite(np.vstack)`` above that form."""
+
+    def register(run: Function) -> Function:
+        for function in functions:
+            _register(Known("composite", function, run, note, cases))
+        return run
+
+    return register
+
+
+def constant(*functions: Any, note: str = "") -> None:
+    """These have the derivative zero wherever it exists: they give plain arrays."""
+    for function in functions:
+        _register(Known("constant", function, note=note))
+
+
+def creation(*functions: Any) -> None:
+    """These make arrays in the likeness of a tensor: constant, but a tensor comes out."""
+    for function in functions:
+        _register(Creation(function))
+
+
+def plain(*functions: Any, note: str = "") -> None:
+    """These answer a question about an array, or never see one: they give what NumPy gives."""
+    for function in functions:
+        _register(Known("plain", function, note=note))
+
+
+def unsupported(*functions: Any, reason: str) -> None:
+    """A gradient can't pass through these; ``reason`` is what the user is told."""
+    for function in functions:
+        _register(Known("unsupported", function, note=reason))
+
+
+def primitive(function: Function) -> Function:
+    """Make a function dispatched, as NumPy's own are (NEP 18): called with a Tensor, it records.
+
+    Its operands come as arrays (or in a list or tuple of arrays); it returns an array, or a tuple of
+    arrays. Give it a rule with ``defvjp``.
+
+    >>> import numpy as np, tapegrad as tg
+    >>> @tg.primitive
+    ... def halved(x):
+    ...     return x / 2
+    >>> halved(np.array([1.0, 4.0]))
+    array([0.5, 2. ])
+    """
+
+    @functools.wraps(function)
+    def dispatched(*args: Any, **kwargs: Any) -> Any:
+        for value in _operands_in(args, kwargs.values()):
+            if type(value) is not np.ndarray:
+                dispatch = getattr(type(value), "__array_function__", None)
+                if dispatch is not None and not isinstance(value, np.ndarray):
+                    return dispatch(value, dispatched, (type(value),), args, kwargs)
+        return function(*args, **kwargs)
+
+    dispatched.__wrapped__ = function  # type: ignore[attr-defined]
+    return dispatched
+
+
+def _operands_in(*groups: Iterable[Any]) -> Iterable[Any]:
+    for group in groups:
+        for value in group:
+            if type(value) is list or type(value) is tuple:
+                yield from value
+            else:
+                yield value
+
+
+def name_of(function: Any) -> str:
+    """What a user calls the function: ``np.linalg.inv``, ``np.add.reduce``, ``tapegrad.nn.relu``.
+
+    >>> name_of(np.linalg.inv)
+    'np.linalg.inv'
+    """
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or repr(function)
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, np.ufunc):
+        return f"np.{owner.__name__}.{function.__name__}"
+    if isinstance(function, np.ufunc):
+        name = function.__name__
+        return f"np.{name}" if getattr(np, name, None) is function else name
+    module = getattr(function, "__module__", None) or ""
+    if module == "numpy" or module.startswith("numpy."):
+        return f"np{module[len('numpy') :]}.{name}"
+    if module in ("_operator", "operator"):
+        return name
+    return f"{module}.{name}" if module not in ("", "builtins", "__main__") else name
+
+
+def _names(signature: Iterable[inspect.Parameter]) -> str:
+    return "(" + ", ".join(str(p) for p in signature) + ")"

@@ -1,0 +1,148 @@
+"""From a rule to cotangents: conjugation, the strong zero, broadcasting and casting undone, checks.
+
+All of it happens here, once, so that no rule can forget it. Nothing here knows of tensors: handed
+tensors instead of arrays, the same lines record themselves, which is how higher orders come about.
+
+**The strong zero.** Where the incoming cotangent is exactly 0, the contribution is 0 whatever the
+slope. In arithmetic 0 * inf is nan, so a slope that isn't finite where the cotangent is 0 becomes 0
+*before* it is used: a product mended afterwards would come back one order up. ``careful`` asks for
+this; the sweep does without as long as it can prove, afterwards, that nothing was met (tape.py).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad.errors import RuleError
+from tapegrad.primitive import Elementwise, Primitive, Slope
+from tapegrad.shapes import conj, fit
+
+
+def finite(x: Any) -> bool:
+    """Whether every element is finite."""
+    return bool(np.isfinite(x).all())
+
+
+def cotangents(
+    known: Elementwise | Primitive,
+    g: Any,
+    y: Any,
+    operands: Sequence[Any],
+    parameters: dict[str, Any],
+    wanted: Sequence[Any],
+    careful: bool,
+) -> Iterable[tuple[Any, Any]]:
+    """Pairs (parent, cotangent) for the operands whose place in ``wanted`` holds a parent, not None."""
+    if isinstance(known, Elementwise):
+        return [
+            (parent, fit(_elementwise(slope, g, y, operands, careful), operand))
+            for slope, operand, parent in zip(known.slopes, operands, wanted, strict=True)
+            if parent is not None and slope is not None
+        ]
+    if careful and known.multilinear:
+        operands = _tamed_operands(known, g, y, operands, parameters, wanted)
+    return _by_rule(known, g, y, operands, parameters, wanted)
+
+
+def _elementwise(slope: Slope, g: Any, y: Any, operands: Sequence[Any], careful: bool) -> Any:
+    if slope.form == "number":
+        return g if slope.value == 1 else g * slope.value.conjugate()
+    if slope.form == "pullback":
+        return slope.value(g, y, *operands)
+    value = conj(slope.value(y, *operands))
+    if slope.form == "ratio":
+        return _quotient(g, value, careful)
+    return g * (_tamed(g, value) if careful else value)
+
+
+def _tamed(g: Any, slope: Any) -> Any:
+    """The slope, with 0 where it isn't finite and meets a zero cotangent.
+
+    Both conditions: 0 wherever the cotangent is 0 would kill the derivative by the cotangent.
+    """
+    if finite(slope):
+        return slope
+    spoiled = (g == 0) & ~np.isfinite(slope)
+    return np.where(spoiled, 0, slope) if spoiled.any() else slope
+
+
+def _quotient(g: Any, d: Any, careful: bool) -> Any:
+    """g / d, and 0 where both are 0 or d is nan and g 0: there the slope 1 / d counts as 0."""
+    if not careful:
+        return g / d
+    spoiled = (g == 0) & ~np.isfinite(1 / d)
+    if not spoiled.any():
+        return g / d
+    return np.where(spoiled, 0, g / np.where(spoiled, 1, d))
+
+
+def _tamed_operands(
+    known: Primitive,
+    g: Any,
+    y: Any,
+    operands: Sequence[Any],
+    parameters: dict[str, Any],
+    wanted: Sequence[Any],
+) -> Sequence[Any]:
+    """The operands of a multilinear function, with 0 for what isn't finite and meets only zero cotangents.
+
+    The rule itself says which cotangents an entry meets: with ones for the other operands and g != 0
+    for g, the cotangent of an operand counts, at each of its entries, those that aren't zero.
+    """
+    if all(o is None or not hasattr(o, "sum") or finite(o) for o in operands):
+        return operands
+    live = (g != 0).astype(g.dtype)
+    ones = [o if not hasattr(o, "dtype") else np.ones(o.shape, g.dtype) for o in operands]
+    everything = [o if hasattr(o, "sum") and not finite(o) else None for o in operands]
+    met = dict(_by_rule(known, live, y, ones, parameters, _positions(everything)))
+    return tuple(
+        o if i not in met else np.where((met[i] == 0) & ~np.isfinite(o), 0, o) for i, o in enumerate(operands)
+    )
+
+
+def _positions(values: Sequence[Any]) -> list[int | None]:
+    return [None if value is None else i for i, value in enumerate(values)]
+
+
+def _by_rule(
+    known: Primitive,
+    g: Any,
+    y: Any,
+    operands: Sequence[Any],
+    parameters: dict[str, Any],
+    wanted: Sequence[Any],
+) -> Iterable[tuple[Any, Any]]:
+    result = known.rule(g, y, *operands, **parameters)
+    if type(result) is not tuple:
+        result = (result,)
+    if len(result) != len(operands):
+        raise RuleError(f"the rule of {known.name} returned {len(result)} cotangents for {len(operands)} operands")
+    pairs = []
+    for i, (c, parent) in enumerate(zip(result, wanted, strict=True)):
+        if parent is None or c is None:
+            continue
+        if callable(c):
+            c = c()
+        operand = operands[i]
+        try:
+            right = c.shape == operand.shape
+            same = c.dtype is operand.dtype
+        except AttributeError:
+            raise RuleError(
+                f"the rule of {known.name} returned {type(c).__name__} for operand {i}, not an array"
+            ) from None
+        if not right:
+            raise RuleError(
+                f"the rule of {known.name} returned a cotangent of shape {c.shape} "
+                f"for operand {i} of shape {operand.shape}"
+            )
+        if not same and c.dtype != operand.dtype:
+            if c.dtype.kind not in "fc":
+                raise RuleError(
+                    f"the rule of {known.name} returned a cotangent of dtype {c.dtype} "
+                    f"for operand {i} of dtype {operand.dtype}; a cotangent is floating or complex"
+                )
+            c = fit(c, operand)
+        pairs.append((parent, c))
+    return pairs
