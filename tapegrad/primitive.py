@@ -74,11 +74,17 @@ def _trusting_pull(form: str, value: Any, arity: int) -> Function:
 
 
 def _scaling(number: Any, arity: int) -> Function:
+    if arity == 2:  # Written out, as above.
+        if number == 1:
+            return lambda g, _y, _a, _b: g
+        if number == -1:
+            return lambda g, _y, _a, _b: -g
+        return lambda g, _y, _a, _b: g * number
     if number == 1:
-        return (lambda g, _y, _x: g) if arity == 1 else lambda g, _y, *_operands: g
+        return lambda g, *_primals: g
     if number == -1:
-        return (lambda g, _y, _x: -g) if arity == 1 else lambda g, _y, *_operands: -g
-    return lambda g, _y, *_operands: g * number
+        return lambda g, *_primals: -g
+    return lambda g, *_primals: g * number
 
 
 class _Marked:

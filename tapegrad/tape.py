@@ -99,74 +99,91 @@ class _Sweep:
         pending, queue, totals = self.pending, self.queue, self.totals
         owned: set[int] = set()  # positions whose cotangent is a sum that this sweep made itself
         passed: list[Entry] = []
-        large = 0
-        safe = self._point()
+        safe, large = self._point(), 0
         heappop, heappush = heapq.heappop, heapq.heappush
-        entry: Entry = queue[0]
+
+        def give(parent: Entry, c: Any) -> None:
+            position = parent[0]
+            if position not in pending:
+                pending[position] = c  # It may be somebody's array: never written to.
+                heappush(queue, parent)
+            elif position in owned:
+                total = pending[position]
+                total += c
+                pending[position] = total  # A NumPy scalar was bound anew, an array added to.
+            else:
+                pending[position] = pending[position] + c
+                owned.add(position)
+
+        entry = queue[0]
         try:
             while queue:
                 entry = heappop(queue)
                 g = pending.pop(entry[0])
-                passed.append(entry)
-                if g.size > LARGE:
-                    large += 1
-                    if large > INTERVAL:
-                        pending[entry[0]] = g
-                        heappush(queue, passed.pop())
-                        if not self._settle(passed):
-                            return self._back_to(safe)
-                        safe, large = self._point(), 0
-                        owned.clear()  # What the safe point holds must not be added to in place.
-                        continue
-                match entry:
-                    case [_, known, y, x, parent]:
-                        pulled = ((parent, known.pull(g, y, x)),)
-                    case [_, known, y, a, b, parent_a, parent_b]:
-                        if parent_a is None:
-                            pulled = ((parent_b, known.pull_b(g, y, a, b)),)
-                        elif parent_b is None:
-                            pulled = ((parent_a, known.pull_a(g, y, a, b)),)
+                newest = queue[0][0] if queue else 1
+                while True:  # Down a chain, as long as the parent is newer than all that is pending.
+                    if g.size > LARGE:
+                        large += 1
+                        if large > INTERVAL:
+                            pending[entry[0]] = g
+                            heappush(queue, entry)
+                            if not self._settle(passed):
+                                return self._back_to(safe)
+                            safe, large = self._point(), 0
+                            owned.clear()  # What the safe point holds must not be added to in place.
+                            break
+                    passed.append(entry)
+                    form = len(entry)
+                    if form == 7:
+                        _, known, y, a, b, parent, other = entry
+                        if other is None:
+                            g = known.pull_a(g, y, a, b)
+                        elif parent is None:
+                            g = known.pull_b(g, y, a, b)
+                            parent = other
                         else:
-                            pulled = (
-                                (parent_a, known.pull_a(g, y, a, b)),
-                                (parent_b, known.pull_b(g, y, a, b)),
-                            )
-                    case [_, known, y, operands, parameters, parents]:
+                            c = known.pull_b(g, y, a, b)
+                            position = other[0]
+                            if position in owned:
+                                total = pending[position]
+                                total += c
+                                pending[position] = total
+                            else:
+                                give(other, c)
+                                newest = queue[0][0]
+                            g = known.pull_a(g, y, a, b)
+                    elif form == 5:
+                        _, known, y, x, parent = entry
+                        g = known.pull(g, y, x)
+                    elif form == 6:
+                        _, known, y, operands, parameters, parents = entry
                         if type(operands) is Borrowed:
                             operands.unchanged(known.name)
-                        pulled = cotangents(known, g, y, operands, parameters, parents, False)
-                    case [_, leaf]:
-                        totals.append((leaf, g))
-                        continue
-                    case [_, index, count, node]:
+                        for parent, c in cotangents(known, g, y, operands, parameters, parents, False):
+                            give(parent, c)
+                        break
+                    elif form == 2:
+                        totals.append((entry[1], g))
+                        break
+                    elif form == 4:
+                        _, index, count, node = entry
                         _give_output(pending, queue, node, index, count, g)
-                        continue
-                    case [_, hooks, inner]:
+                        break
+                    elif form == 3:
                         pending[entry[0]] = g
                         heappush(queue, passed.pop())
                         if not self._settle(passed):
                             return self._back_to(safe)
-                        heappop(queue)
-                        pending[entry[0]] = hooks.run(g)
-                        heappush(queue, inner)
-                        passed.append(entry)
-                        safe = self._point()
+                        passed.append(self._run_hooks())
+                        safe, large = self._point(), 0
                         owned.clear()
-                        continue
-                    case _:
-                        raise spent()
-                for parent, c in pulled:
-                    position = parent[0]
-                    if position not in pending:
-                        pending[position] = c
-                        heappush(queue, parent)
-                    elif position in owned:
-                        total = pending[position]
-                        total += c
-                        pending[position] = total  # A NumPy scalar was rebound, an array added to.
+                        break
                     else:
-                        pending[position] = pending[position] + c
-                        owned.add(position)
+                        raise spent()
+                    if parent[0] >= newest:
+                        give(parent, g)
+                        break
+                    entry = parent
         except Exception as error:
             annotate(error, entry)
             raise
@@ -226,7 +243,10 @@ class _Sweep:
             if self.queue:
                 self._require_intact()
             for entry in passed:
-                free(entry)
+                if len(entry) > 3:
+                    del entry[1:]
+                elif len(entry) == 3:
+                    free(entry)
         passed.clear()
         return True
 

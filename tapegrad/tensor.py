@@ -260,16 +260,13 @@ def _unary(ufunc: np.ufunc) -> Callable[..., Any]:
     keeps_y, (keeps_x,) = known.keeps([True])
 
     def operate(a: Any) -> Any:
-        if type(a) is not Tensor or not a._spec.real:
+        spec, x, parent = a._spec, a._value, a._entry
+        if STATE.get() is not ON or not spec.real:
             return call(ufunc, (a,), {})
-        parent = a._entry
-        if parent is not None and STATE.get() is not ON:
-            return call(ufunc, (a,), {})
-        x = a._value
         y = ufunc(x)
         t = _new(Tensor)
         t._value = y
-        t._spec = spec = a._spec
+        t._spec = spec
         if parent is None:
             t._entry = None
         else:
@@ -279,8 +276,13 @@ def _unary(ufunc: np.ufunc) -> Callable[..., Any]:
     return operate
 
 
-def _binary(ufunc: np.ufunc, run: Callable[[Any, Any], Any] | None = None) -> Callable[..., Any]:
-    """The operator of an elementwise function of two operands; ``run`` does it quicker on arrays."""
+def _binary(
+    ufunc: np.ufunc, run: Callable[[Any, Any], Any] | None = None
+) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
+    """The operator of an elementwise function of two operands, and its reflected form.
+
+    run : does the same on arrays, and is quicker on scalars
+    """
     known = TABLE[ufunc]
     assert isinstance(known, Elementwise)
     run = run or ufunc
@@ -289,70 +291,86 @@ def _binary(ufunc: np.ufunc, run: Callable[[Any, Any], Any] | None = None) -> Ca
     y_by_both, a_by_both, b_by_both = y_by_a or y_by_b, a_by_a or a_by_b, b_by_a or b_by_b
 
     def operate(a: Any, b: Any) -> Any:
-        if type(a) is Tensor:
-            spec, x, parent_a = a._spec, a._value, a._entry
-            if type(b) is Tensor:
-                if b._spec is not spec:
-                    return call(ufunc, (a, b), {})
-                z, parent_b = b._value, b._entry
-            elif spec.real and (type(b) is float or type(b) is int):
-                z, parent_b = _number(b, spec) if spec.ndim else b, None
-            else:
-                return _general(ufunc, a, b)
-        elif type(b) is Tensor and b._spec.real and (type(a) is float or type(a) is int):
-            spec, z, parent_b = b._spec, b._value, b._entry
-            x, parent_a = _number(a, spec) if spec.ndim else a, None
+        spec, x, parent_a = a._spec, a._value, a._entry
+        if type(b) is Tensor:
+            if b._spec is not spec:
+                return call(ufunc, (a, b), {})
+            z, parent_b = b._value, b._entry
+        elif (type(b) is float or type(b) is int) and spec.real:
+            parent_b = None
+            z = spec.numbers.get(b) if spec.ndim else b
+            if z is None:
+                z = _number(b, spec)
         else:
             return _general(ufunc, a, b)
-        if not spec.real or ((parent_a or parent_b) and STATE.get() is not ON):
+        if STATE.get() is not ON or not spec.real:
             return call(ufunc, (a, b), {})
         y = run(x, z)
         t = _new(Tensor)
         t._value = y
         t._spec = spec
-        if parent_a is not None:
-            if parent_b is not None:
-                t._entry = [
-                    next(POSITIONS),
-                    known,
-                    y if y_by_both else spec,
-                    x if a_by_both else spec,
-                    z if b_by_both else spec,
-                    parent_a,
-                    parent_b,
-                ]
+        if parent_a is None:
+            if parent_b is None:
+                t._entry = None
             else:
                 t._entry = [
                     next(POSITIONS),
                     known,
-                    y if y_by_a else spec,
-                    x if a_by_a else spec,
-                    z if b_by_a else spec,
-                    parent_a,
+                    y if y_by_b else spec,
+                    x if a_by_b else spec,
+                    z if b_by_b else spec,
                     None,
+                    parent_b,
                 ]
-        elif parent_b is not None:
+        elif parent_b is None:
             t._entry = [
                 next(POSITIONS),
                 known,
-                y if y_by_b else spec,
-                x if a_by_b else spec,
-                z if b_by_b else spec,
+                y if y_by_a else spec,
+                x if a_by_a else spec,
+                z if b_by_a else spec,
+                parent_a,
                 None,
-                parent_b,
             ]
         else:
-            t._entry = None
+            t._entry = [
+                next(POSITIONS),
+                known,
+                y if y_by_both else spec,
+                x if a_by_both else spec,
+                z if b_by_both else spec,
+                parent_a,
+                parent_b,
+            ]
         return t
 
-    return operate
+    def reflected(b: Any, a: Any) -> Any:
+        spec, parent_b = b._spec, b._entry
+        if type(a) is not float and type(a) is not int:
+            return _general(ufunc, a, b)
+        if parent_b is None or not spec.real or STATE.get() is not ON:
+            return call(ufunc, (a, b), {})
+        x = spec.numbers.get(a) if spec.ndim else a
+        if x is None:
+            x = _number(a, spec)
+        z = b._value
+        y = run(x, z)
+        entry = [
+            next(POSITIONS),
+            known,
+            y if y_by_b else spec,
+            x if a_by_b else spec,
+            z if b_by_b else spec,
+            None,
+            parent_b,
+        ]
+        return make(y, entry, spec)
+
+    return operate, reflected
 
 
 def _number(number: float, spec: Spec) -> Any:
     """A Python number as an array of a tensor's dtype: a ufunc takes it 190 ns quicker."""
-    array = spec.numbers.get(number)
-    if array is not None:
-        return array
     array = np.array(number, spec.dtype)
     array.flags.writeable = False
     # 0.0 and -0.0 are one key; nan is none.
@@ -367,10 +385,6 @@ def _general(ufunc: np.ufunc, a: Any, b: Any) -> Any:
             if hasattr(type(operand), "__array_ufunc__"):
                 return NotImplemented  # Another library's array: it may know what to do.
     return call(ufunc, (a, b), {})
-
-
-def _reflected(operate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda b, a: operate(a, b)
 
 
 def _compared(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -388,7 +402,7 @@ def _rebinding(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any
     """An in-place operator."""
 
     def in_place(a: Any, b: Any) -> Any:
-        if isinstance(a._value, np.generic):
+        if isinstance(a._value, np.generic) and not (a._entry and leaf_of(a._entry)):
             return operate(a, b)  # NumPy's scalars are immutable: the name is bound anew.
         state = STATE.get()
         if state.enabled and (a._entry is not None or _records(b)):
@@ -404,7 +418,8 @@ def _rebinding(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any
         if not np.can_cast(value.dtype, a._spec.dtype, "same_kind"):
             raise DTypeError(f"{symbol}: a result of dtype {value.dtype} can't be cast to {a._spec.dtype}")
         # A new buffer, never a write into the old one: entries may hold that, and .data was given out.
-        a._value = np.asarray(value, a._spec.dtype)
+        value = np.asarray(value, a._spec.dtype)
+        a._value = value if a._spec.ndim else value[()]
         return a
 
     return in_place
@@ -434,14 +449,11 @@ class Tensor(Conversions, ArrayMethods):
     # -------------------------------- NumPy's doors
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method == "__call__":
-            if not kwargs:
-                operation = OPERATIONS.get(ufunc)
-                if operation is not None:
-                    return operation(*inputs)
-            function: Any = ufunc
-        else:
-            function = getattr(ufunc, method)
+        if not kwargs and method == "__call__" and type(inputs[0]) is Tensor:
+            operation = OPERATIONS.get(ufunc)
+            if operation is not None:
+                return operation(*inputs)
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
         for operand in inputs:
             if hasattr(type(operand), "__array_ufunc__") and not isinstance(operand, (Tensor, np.ndarray, np.generic)):
                 return NotImplemented
@@ -533,6 +545,7 @@ class Tensor(Conversions, ArrayMethods):
         if not self.is_leaf:
             raise RecordingError("requires_grad: only a leaf can be changed; use .detach() for a tensor that doesn't record")
         self._entry = _leaf_entry(self._spec, "requires_grad=True") if value else None
+        self._value = np.asarray(self._value)
 
     @property
     def is_leaf(self) -> bool:
@@ -748,18 +761,12 @@ class Tensor(Conversions, ArrayMethods):
     __neg__ = _unary(np.negative)
     __pos__ = _unary(np.positive)
     __abs__ = _unary(np.absolute)
-    __add__ = _binary(np.add, operator.add)
-    __radd__ = _reflected(__add__)
-    __sub__ = _binary(np.subtract, operator.sub)
-    __rsub__ = _reflected(__sub__)
-    __mul__ = _binary(np.multiply, operator.mul)
-    __rmul__ = _reflected(__mul__)
-    __truediv__ = _binary(np.divide, operator.truediv)
-    __rtruediv__ = _reflected(__truediv__)
-    __mod__ = _binary(np.remainder, operator.mod)
-    __rmod__ = _reflected(__mod__)
-    _power = _binary(np.power, operator.pow)
-    __rpow__ = _reflected(_power)
+    __add__, __radd__ = _binary(np.add, operator.add)
+    __sub__, __rsub__ = _binary(np.subtract, operator.sub)
+    __mul__, __rmul__ = _binary(np.multiply, operator.mul)
+    __truediv__, __rtruediv__ = _binary(np.divide, operator.truediv)
+    __mod__, __rmod__ = _binary(np.remainder, operator.mod)
+    _power, __rpow__ = _binary(np.power, operator.pow)
 
     def __pow__(self, exponent: Any) -> Any:
         # NumPy itself takes these roads for Python numbers: its value, its speed.
@@ -793,7 +800,7 @@ class Tensor(Conversions, ArrayMethods):
 
 _POWERS = {2: np.square, 1: np.positive, -1: np.reciprocal, 0.5: np.sqrt}
 
-# What np.f(tensor) calls for an elementwise ufunc: the quick road of its operator.
+# What np.f(tensor) calls for an elementwise ufunc: the quick road, by a tensor on its left or on its right.
 OPERATIONS: dict[np.ufunc, Callable[..., Any]] = {
     np.add: Tensor.__add__,
     np.subtract: Tensor.__sub__,
@@ -806,9 +813,12 @@ OPERATIONS: dict[np.ufunc, Callable[..., Any]] = {
     np.absolute: Tensor.__abs__,
 }
 for _known in list(TABLE.values()):
-    if type(_known) is Elementwise and isinstance(_known.function, np.ufunc) and None not in _known.slopes:
-        if _known.function not in OPERATIONS and not _known.constant_for_real:
-            OPERATIONS[_known.function] = (_unary if _known.arity == 1 else _binary)(_known.function)
+    _ufunc = _known.function
+    if isinstance(_known, Elementwise) and isinstance(_ufunc, np.ufunc) and _ufunc not in OPERATIONS:
+        if _known.arity == 1 and not _known.constant_for_real:
+            OPERATIONS[_ufunc] = _unary(_ufunc)
+        elif _known.arity == 2 and None not in _known.slopes:
+            OPERATIONS[_ufunc] = _binary(_ufunc)[0]
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool | None = None) -> Tensor:
@@ -841,7 +851,10 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool | None = None) -> T
     spec = spec_of(value)
     if requires_grad is None:
         requires_grad = value.dtype.kind in "fc"
-    return make(value, _leaf_entry(spec, "tensor") if requires_grad else None, spec)
+    if not requires_grad:
+        return make(value, None, spec)
+    # NumPy computes ten times quicker with a scalar than with a 0-d array. (_rebinding knows a leaf.)
+    return make(value if spec.ndim else value[()], _leaf_entry(spec, "tensor"), spec)
 
 
 def _leaf_entry(spec: Spec, what: str) -> Entry:
