@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.cases import DISTINCT, NONZERO, POSITIVE, REAL, UNIT, Cases, Domain, call
-from tapegrad.primitive import elementwise, pullback, ratio
+from tapegrad.primitive import defvjp, elementwise, pullback, ratio
 from tapegrad.shapes import conj, select
 
 # Arithmetic.
@@ -32,3 +32,8 @@ elementwise(np.tanh, lambda y, _x: 1 - y * y, cases=Cases())
 elementwise(np.conjugate, pullback(lambda g, _y, _x: conj(g)), cases=Cases(analytic=False))
 elementwise(np.real, 1, cases=Cases(analytic=False))
 elementwise(np.imag, -1j, cases=Cases(analytic=False))
+
+
+@defvjp(np.where, cases=Cases(calls=()))
+def where_vjp(g: Any, _y: Any, c: Any, _a, _b):
+    return None, lambda: np.where(c,g,0), lambda: np.where(c,0,g)
