@@ -15,23 +15,23 @@ from tapegrad.errors import ChangedDataError
 
 COPIED = 4096  # bytes
 SAMPLED = 64  # elements
-_ATOMS = frozenset({int, bool, float, complex, str, bytes, type(None), slice, type(Ellipsis), type, np.dtype})
+# Types whose values nobody can change.
+ATOMS = frozenset(
+    {int, bool, float, complex, str, bytes, type(None), slice, type(Ellipsis), type, np.intp, np.int32, np.bool_}
+)
 
 
-class Borrowed(tuple[Any, ...]):
-    """The operands of an entry, some of which (or of whose parameters) are large arrays of the user's."""
+Watched = list[tuple[Any, int, bool]]  # arrays, their fingerprints, whether those are in full
 
-    watched: list[tuple[Any, int, bool]]
 
-    def unchanged(self, name: str) -> "Borrowed":
-        """Itself; raises ChangedDataError where an array isn't what it was when recorded."""
-        for array, mark, in_full in self.watched:
-            if fingerprint(array, in_full) != mark:
-                raise ChangedDataError(
-                    f"{name}: an array of shape {array.shape} and dtype {array.dtype} that its rule reads was "
-                    f"changed after it was recorded; pass a copy, or write to it after backward()"
-                )
-        return self
+def require_unchanged(watched: Watched, name: str) -> None:
+    """Raise ChangedDataError where an array isn't what it was when ``name`` was recorded."""
+    for array, mark, in_full in watched:
+        if fingerprint(array, in_full) != mark:
+            raise ChangedDataError(
+                f"{name}: an array of shape {array.shape} and dtype {array.dtype} that its rule reads was "
+                f"changed after it was recorded; pass a copy, or write to it after backward()"
+            )
 
 
 def fingerprint(array: Any, in_full: bool) -> int:
@@ -43,39 +43,18 @@ def fingerprint(array: Any, in_full: bool) -> int:
     return zlib.crc32(np.ascontiguousarray(array).tobytes())
 
 
-def keep(value: Any, watched: list[tuple[Any, int, bool]], in_full: bool) -> Any:
+def keep(value: Any, watched: Watched, in_full: bool) -> Any:
     """``value`` as an entry may hold it; containers are gone through, large arrays noted in ``watched``."""
     kind = type(value)
-    if kind in _ATOMS:
+    if kind in ATOMS:
         return value
     if kind is np.ndarray:
         if value.nbytes <= COPIED:
             return value.copy()
         watched.append((value, fingerprint(value, in_full), in_full))
         return value
-    if kind is tuple:
-        return tuple(keep(v, watched, in_full) for v in value)
-    if kind is list:
-        return [keep(v, watched, in_full) for v in value]
+    if kind is tuple or kind is list:
+        return kind(keep(v, watched, in_full) for v in value)
     if kind is dict:
         return {k: keep(v, watched, in_full) for k, v in value.items()}
     return value
-
-
-def keep_all(
-    operands: tuple[Any, ...], mine: list[bool], parameters: dict[str, Any], in_full: bool
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Operands and parameters as an entry may hold them; ``mine`` marks operands that nobody can write to."""
-    watched: list[tuple[Any, int, bool]] = []
-    if not all(mine):
-        operands = tuple(
-            o if own else keep(o, watched, in_full) for o, own in zip(operands, mine, strict=True)
-        )
-    for name, value in parameters.items():
-        kept = keep(value, watched, in_full)
-        if kept is not value:
-            parameters = {**parameters, name: kept}
-    if watched:
-        operands = Borrowed(operands)
-        operands.watched = watched
-    return operands, parameters

@@ -7,7 +7,7 @@ import numpy as np
 
 from tapegrad.errors import ConversionError
 from tapegrad.recording import STATE
-from tapegrad.tape import Entry, parts, unhooked
+from tapegrad.entries import Entry, parts, unhooked
 
 
 class Conversions:

@@ -11,7 +11,12 @@ def _method(function: Callable[..., Any], name: str | None = None) -> Callable[.
     called = name or function.__name__
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(self, *args, **kwargs)
+        return self.__array_function__(function, (), (self, *args), kwargs)  # What NumPy would do, sooner.
+
+    if isinstance(function, np.ufunc):
+
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return function(self, *args, **kwargs)
 
     method.__name__, method.__qualname__ = called, f"Tensor.{called}"
     method.__doc__ = f"``np.{function.__name__}`` of this tensor."

@@ -107,20 +107,21 @@ def pullback(function: Function) -> _Marked:
 class Known:
     """What the table says of a function: its kind, and what it takes to act on it."""
 
-    __slots__ = ("cases", "function", "kind", "name", "note", "run")
+    __slots__ = ("cases", "function", "kind", "name", "note", "road", "run")
 
     def __init__(
         self, kind: str, function: Any, run: Any = None, note: str = "", cases: Cases | None = None
     ) -> None:
         self.kind, self.function, self.note, self.cases = kind, function, note, cases
         self.name = name_of(function)
-        self.run = run  # composite: the function that is run instead
+        self.run = run  # on plain arrays; of a composite, the function that is run instead
+        self.road: Any = None  # a quick way to record it (roads.py), once there is one
 
 
 class Primitive(Known):
     """A function with a rule ``rule(g, y, *operands, **parameters)`` for any number of operands."""
 
-    __slots__ = ("arity", "multilinear", "operands", "parameters", "reads", "reads_y", "renamed", "rule")
+    __slots__ = ("arity", "multilinear", "operands", "parameters", "read", "reads", "reads_y", "rule")
 
     def __init__(
         self,
@@ -156,7 +157,9 @@ class Primitive(Known):
         self.arity = None if variadic else len(operands)
         self.operands = tuple(p.name.lstrip("_") for p in operands)
         self.parameters = tuple(p.name.lstrip("_") for p in parameters)
-        self.renamed = {p.name.lstrip("_"): p.name for p in parameters if p.name.startswith("_")}
+        self.read = frozenset(p.name for p in parameters if not p.name.startswith("_"))
+        unread = {p.name: None for p in parameters if p.name.startswith("_") and p.default is p.empty}
+        self.rule = functools.partial(self.rule, **unread) if unread else self.rule
         self.reads_y = not y.name.startswith("_")
         self.reads = tuple(not p.name.startswith("_") for p in operands)
         expected = getattr(self.function, "nin", self.arity)
@@ -246,8 +249,9 @@ def defvjp(
     ``g`` is the cotangent of the output ``y``; of a function with several outputs both are tuples, and
     ``g`` holds None for those that nobody used. Operands are the rule's parameters without a default;
     those with one, and those after ``*``, are the function's own parameters, in its own order. What
-    the rule names with a leading underscore it doesn't read, so that it isn't kept: a placeholder with
-    shape, dtype, ndim and size arrives. The rule is plain NumPy; it conjugates for itself.
+    the rule names with a leading underscore it doesn't read, so that it isn't kept: for an operand
+    or the output a placeholder arrives, with shape, dtype, ndim and size, and for a parameter nothing.
+    The rule is plain NumPy; it conjugates for itself.
 
     cases : on what to try the rule; required of the rules of this package
     multilinear : the function is linear in each operand by itself; the strong zero then holds for it

@@ -20,7 +20,9 @@ from tapegrad.shapes import conj, fit
 
 
 def finite(x: Any) -> bool:
-    """Whether every element is finite."""
+    """Whether every element is finite; of the cotangents of several outputs, of each that is there."""
+    if isinstance(x, list):
+        return all(finite(part) for part in x if part is not None)
     return bool(np.isfinite(x).all())
 
 
@@ -35,14 +37,24 @@ def cotangents(
 ) -> Iterable[tuple[Any, Any]]:
     """Pairs (parent, cotangent) for the operands whose place in ``wanted`` holds a parent, not None."""
     if isinstance(known, Elementwise):
-        return [
-            (parent, fit(_elementwise(slope, g, y, operands, careful), operand))
-            for slope, operand, parent in zip(known.slopes, operands, wanted, strict=True)
-            if parent is not None and slope is not None
-        ]
+        return _elementwise_cotangents(known, g, y, operands, wanted, careful)
     if careful and known.multilinear:
-        operands = _tamed_operands(known, g, y, operands, parameters, wanted)
+        operands = _tamed_operands(known, g, y, operands, parameters)
     return _by_rule(known, g, y, operands, parameters, wanted)
+
+
+def _elementwise_cotangents(
+    known: Elementwise, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any], careful: bool
+) -> list[tuple[Any, Any]]:
+    pairs = []
+    for slope, operand, parent in zip(known.slopes, operands, wanted, strict=True):
+        if parent is not None and slope is not None:
+            if careful or g.dtype.kind == "c" or operand.dtype.kind == "c":
+                c = _elementwise(slope, g, y, operands, careful)
+            else:
+                c = slope.pull(g, y, *operands)
+            pairs.append((parent, fit(c, operand)))
+    return pairs
 
 
 def _elementwise(slope: Slope, g: Any, y: Any, operands: Sequence[Any], careful: bool) -> Any:
@@ -83,7 +95,6 @@ def _tamed_operands(
     y: Any,
     operands: Sequence[Any],
     parameters: dict[str, Any],
-    wanted: Sequence[Any],
 ) -> Sequence[Any]:
     """The operands of a multilinear function, with 0 for what isn't finite and meets only zero cotangents.
 
@@ -112,37 +123,44 @@ def _by_rule(
     operands: Sequence[Any],
     parameters: dict[str, Any],
     wanted: Sequence[Any],
-) -> Iterable[tuple[Any, Any]]:
+) -> list[tuple[Any, Any]]:
     result = known.rule(g, y, *operands, **parameters)
     if type(result) is not tuple:
         result = (result,)
     if len(result) != len(operands):
         raise RuleError(f"the rule of {known.name} returned {len(result)} cotangents for {len(operands)} operands")
     pairs = []
-    for i, (c, parent) in enumerate(zip(result, wanted, strict=True)):
-        if parent is None or c is None:
-            continue
-        if callable(c):
-            c = c()
-        operand = operands[i]
-        try:
-            right = c.shape == operand.shape
-            same = c.dtype is operand.dtype
-        except AttributeError:
-            raise RuleError(
-                f"the rule of {known.name} returned {type(c).__name__} for operand {i}, not an array"
-            ) from None
-        if not right:
-            raise RuleError(
-                f"the rule of {known.name} returned a cotangent of shape {c.shape} "
-                f"for operand {i} of shape {operand.shape}"
-            )
-        if not same and c.dtype != operand.dtype:
-            if c.dtype.kind not in "fc":
-                raise RuleError(
-                    f"the rule of {known.name} returned a cotangent of dtype {c.dtype} "
-                    f"for operand {i} of dtype {operand.dtype}; a cotangent is floating or complex"
-                )
-            c = fit(c, operand)
-        pairs.append((parent, c))
+    for i, parent in enumerate(wanted):
+        if parent is not None:
+            c = settled(known, result[i], operands[i], i)
+            if c is not None:
+                pairs.append((parent, c))
     return pairs
+
+
+def settled(known: Primitive, c: Any, operand: Any, i: int = 0) -> Any:
+    """What a rule returned for operand ``i``, as its cotangent; None where the rule says there is none.
+
+    Raises RuleError where it isn't an array of the operand's shape, floating or complex.
+    """
+    if type(c) is tuple and len(c) == 1:
+        c = c[0]
+    if callable(c):
+        c = c()
+    if c is None:
+        return None
+    shape, dtype = getattr(c, "shape", None), getattr(c, "dtype", None)
+    if shape is None or dtype is None:
+        raise RuleError(f"the rule of {known.name} returned {type(c).__name__} for operand {i}, not an array")
+    if shape != operand.shape:
+        raise RuleError(
+            f"the rule of {known.name} returned a cotangent of shape {shape} for operand {i} of shape {operand.shape}"
+        )
+    if dtype is not operand.dtype and dtype != operand.dtype:
+        if dtype.kind not in "fc":
+            raise RuleError(
+                f"the rule of {known.name} returned a cotangent of dtype {dtype} "
+                f"for operand {i} of dtype {operand.dtype}; a cotangent is floating or complex"
+            )
+        return fit(c, operand)
+    return c

@@ -22,7 +22,7 @@ class Spec:
     Specs are interned, so that ``a is b`` answers at record time whether anything has to be undone.
     """
 
-    __slots__ = ("dtype", "ndim", "numbers", "real", "shape", "size")
+    __slots__ = ("dtype", "floating", "ndim", "numbers", "real", "shape", "size")
 
     def __init__(self, shape: Shape, dtype: Any) -> None:
         self.shape, self.dtype = shape, dtype
@@ -32,6 +32,7 @@ class Spec:
             size *= n
         self.size = size
         self.real = dtype.kind == "f"
+        self.floating = dtype.kind in "fc"
         self.numbers: dict[Any, Any] = {}  # Python numbers, as arrays of this dtype
 
     def __repr__(self) -> str:

@@ -14,11 +14,13 @@ a list costs a third of an object, and can be emptied as the sweep passes):
     [position, hooks, entry]                                    an entry with hooks on its cotangent
     [position, index, count, entry]                             an output of an entry with several
     [position, known, y, x, parent]                             elementwise, one real operand
-    [position, known, y, operands, parameters, parents]         anything
+    [position, known, y, x, parameters, parent]                 one operand
     [position, known, y, a, b, parent_a, parent_b]              elementwise, two alike real operands
+    [position, known, y, operands, parameters, parents, watched, where]     anything
 
 ``known`` is what the table says of the function. Where its rule doesn't read y or an operand, the spec
-(shape and dtype) stands in for it. A parent is None where the operand doesn't record.
+(shape and dtype) stands in for it. A parent is None where the operand doesn't record. ``watched`` are
+large arrays of the user's (borrowed.py), ``where`` is the line that recorded it, under ``tg.debug()``.
 
 **The sweep** starts with one cotangent, that of the root, and visits what the root depends on, newest
 first: by the time an entry is popped, everything that uses its value has been visited, so the sum of
@@ -34,38 +36,17 @@ If not, it goes back to the last safe point and from there on looks at every slo
 """
 
 import heapq
-import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from tapegrad.borrowed import Borrowed
-from tapegrad.errors import RecordingError
-from tapegrad.pulls import cotangents, finite
+from tapegrad.borrowed import require_unchanged
+from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, free, parents_of, parts, spent
+from tapegrad.pulls import cotangents, finite, settled
 
-Entry = list[Any]
-Lift = Callable[[Any, Entry | None], Any]
-
-POSITIONS = itertools.count(-1, -1)
 LARGE = 1 << 14  # elements: from here on an operation costs more than a look at its result
 INTERVAL = 8  # large entries between two looks
-
-
-class Leaf:
-    """Where a gradient ends up: the spec of its tensor, and the gradient so far."""
-
-    __slots__ = ("grad", "spec")
-
-    def __init__(self, spec: Any) -> None:
-        self.spec = spec
-        self.grad: Any = None
-
-
-class Outputs(list[Any]):
-    """The cotangents of an entry with several outputs, None for those that nobody used."""
-
-    size = 0
 
 
 def replay(root: Entry, seed: Any, keep: bool, lift: Lift | None = None) -> list[tuple[Leaf, Any]]:
@@ -93,6 +74,7 @@ class _Sweep:
         self.totals: list[tuple[Leaf, Any]] = []
         self.keep = keep
         self.intact = keep  # whether it is known that no entry ahead is spent
+        self.seen_finite: dict[int, Any] = {}  # position -> the cotangent that was looked at
 
     def trusting(self) -> bool:
         """Replay without looking at slopes. False: met what isn't finite, and went back to a safe point."""
@@ -156,10 +138,14 @@ class _Sweep:
                         _, known, y, x, parent = entry
                         g = known.pull(g, y, x)
                     elif form == 6:
-                        _, known, y, operands, parameters, parents = entry
-                        if type(operands) is Borrowed:
-                            operands.unchanged(known.name)
-                        for parent, c in cotangents(known, g, y, operands, parameters, parents, False):
+                        _, known, y, x, parameters, parent = entry
+                        g = known.rule(g, y, x, **parameters)
+                        if type(g) is not np.ndarray or g.shape != x.shape or g.dtype is not x.dtype:
+                            g = settled(known, g, x)
+                            if g is None:
+                                break
+                    elif form == 8:
+                        for parent, c in _pulled(entry, entry, g, None, False):
                             give(parent, c)
                         break
                     elif form == 2:
@@ -169,7 +155,7 @@ class _Sweep:
                         _, index, count, node = entry
                         _give_output(pending, queue, node, index, count, g)
                         break
-                    elif form == 3:
+                    elif form == 3:  # Hooks run once, and see no nan that a strong zero would have spared.
                         pending[entry[0]] = g
                         heappush(queue, passed.pop())
                         if not self._settle(passed):
@@ -185,6 +171,8 @@ class _Sweep:
                         break
                     entry = parent
         except Exception as error:
+            if not (finite(g) and self._all_finite()):
+                return self._back_to(safe)  # Perhaps a rule that can't bear nan: it will raise again if not.
             annotate(error, entry)
             raise
         return self._settle(passed) or self._back_to(safe)
@@ -206,7 +194,7 @@ class _Sweep:
                 elif len(form) == 4:
                     _give_output(pending, queue, form[3], form[1], form[2], g)
                 else:
-                    for parent, c in _pulled(form, entry, g, lift):
+                    for parent, c in _pulled(form, entry, g, lift, True):
                         position = parent[0]
                         if position in pending:
                             pending[position] = pending[position] + c
@@ -232,13 +220,8 @@ class _Sweep:
 
     def _settle(self, passed: list[Entry]) -> bool:
         """Whether all that is pending is finite; if so, what was passed is freed."""
-        waiting = [*self.pending.values(), *(total for _leaf, total in self.totals)]
-        for c in waiting:
-            if type(c) is Outputs:
-                if not all(finite(part) for part in c if part is not None):
-                    return False
-            elif not finite(c):
-                return False
+        if not self._all_finite():
+            return False
         if not self.keep:
             if self.queue:
                 self._require_intact()
@@ -249,6 +232,24 @@ class _Sweep:
                     free(entry)
         passed.clear()
         return True
+
+    def _all_finite(self) -> bool:
+        """Whether every cotangent that waits or has arrived is finite; none is looked at twice."""
+        arrived = [(-id(leaf), total) for leaf, total in self.totals]
+        for key, c in (*self.pending.items(), *arrived):
+            if self.seen_finite.get(key) is not c:
+                if not finite(c):
+                    return False
+                self.seen_finite[key] = c
+        return True
+
+    def _run_hooks(self) -> Entry:
+        """Pop an entry with hooks, let them see its cotangent, and queue what is within in its place."""
+        entry = heapq.heappop(self.queue)
+        _, hooks, inner = entry
+        self.pending[entry[0]] = hooks.run(self.pending[entry[0]])
+        heapq.heappush(self.queue, inner)
+        return entry
 
     def _require_intact(self) -> None:
         """Raise where anything ahead is spent: it has to be known before the first entry is freed."""
@@ -271,80 +272,12 @@ def _give_output(pending: dict[int, Any], queue: list[Entry], node: Entry, index
     pending[node[0]][index] = g
 
 
-def _pulled(form: Entry, entry: Entry, g: Any, lift: Lift | None) -> Iterable[tuple[Entry, Any]]:
+def _pulled(form: Entry, entry: Entry, g: Any, lift: Lift | None, careful: bool) -> Iterable[tuple[Entry, Any]]:
+    """The cotangents of an entry's parents: pairs (parent, cotangent). ``form`` is the entry unhooked."""
     known, y, operands, parameters, parents = parts(form)
-    if type(operands) is Borrowed:
-        operands.unchanged(known.name)
+    if len(form) == 8 and form[6] is not None:
+        require_unchanged(form[6], known.name)
     if lift is not None:
         y = lift(y, entry)
         operands = tuple(lift(o, p) for o, p in zip(operands, parents, strict=True))
-    return cotangents(known, tuple(g) if type(g) is Outputs else g, y, operands, parameters, parents, True)
-
-
-def parts(form: Entry) -> tuple[Any, Any, tuple[Any, ...], dict[str, Any], tuple[Entry | None, ...]]:
-    """An operation's entry as (known, y, operands, parameters, parents), whichever its form."""
-    match form:
-        case [_, known, y, x, parent]:
-            return known, y, (x,), {}, (parent,)
-        case [_, known, y, a, b, parent_a, parent_b]:
-            return known, y, (a, b), {}, (parent_a, parent_b)
-        case [_, known, y, operands, parameters, parents]:
-            return known, y, operands, parameters, parents
-    raise spent()
-
-
-def parents_of(entry: Entry) -> Iterable[Entry]:
-    """The entries that this one came from; raises RecordingError where it is spent."""
-    match entry:
-        case [_, _leaf]:
-            return ()
-        case [_, _hooks, inner]:
-            return parents_of(inner)
-        case [_, _index, _count, node]:
-            return (node,)
-    return [parent for parent in parts(entry)[4] if parent is not None]
-
-
-def unhooked(entry: Entry) -> Entry:
-    """The entry itself, where hooks stand around it."""
-    while len(entry) == 3:
-        entry = entry[2]
-    return entry
-
-
-def leaf_of(entry: Entry) -> Leaf | None:
-    """The leaf, where the entry is one."""
-    entry = unhooked(entry)
-    return entry[1] if len(entry) == 2 else None
-
-
-def free(entry: Entry) -> None:
-    """Empty an entry that a sweep has passed; leaves stay, since they may be used again."""
-    if leaf_of(entry) is None:
-        if len(entry) == 3:
-            free(entry[2])
-        del entry[1:]
-
-
-def spent() -> RecordingError:
-    """The error for a sweep that meets an entry which an earlier one freed."""
-    return RecordingError(
-        "backward: part of this graph was replayed before, and freed; "
-        "give the earlier backward() retain_graph=True to replay it again"
-    )
-
-
-def annotate(error: Exception, entry: Entry) -> None:
-    """Say in a note on the error which operation was being replayed."""
-    entry = unhooked(entry)
-    if len(entry) >= 5 and not isinstance(error, RecordingError):
-        known, _y, operands, parameters, _parents = parts(entry)
-        given = ", ".join(str(getattr(o, "shape", o)) for o in operands)
-        where = f", at {parameters.where}" if isinstance(parameters, Located) else ""
-        error.add_note(f"while replaying {known.name} of operands {given}{where}")
-
-
-class Located(dict[str, Any]):
-    """The parameters of an entry that was recorded under ``tg.debug()``, with the line that did."""
-
-    where: str
+    return cotangents(known, tuple(g) if type(g) is Outputs else g, y, operands, parameters, parents, careful)

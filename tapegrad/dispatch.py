@@ -1,0 +1,250 @@
+"""Dispatch: a call that met a tensor becomes a value, and an entry on the tape.
+
+``call`` does what the table says of the function; for a primitive, ``apply`` runs it on the arrays and
+records it. They take every form of a call; roads.py has quicker ways for the common ones.
+
+On every road an operand is looked at in one place, ``type(x) is Tensor``: that is where views and
+written buffers (storage.py) will be told from tensors whose memory is nobody else's.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad.borrowed import Watched, keep
+from tapegrad.entries import POSITIONS, Entry, leaf_of, unhooked
+from tapegrad.errors import DTypeError, NotDifferentiableError, UnexpectedArgumentError, WriteError
+from tapegrad.primitive import TABLE, Creation, Elementwise, Known, name_of
+from tapegrad.recording import STATE, Fact, State
+from tapegrad.shapes import Spec, spec_of
+
+NOTHING: dict[str, Any] = {}  # the parameters of an entry that has none
+Tensor: Any = None  # tensor.py names the class here, once it is made: it stands above, and builds on this
+
+_new = object.__new__
+
+
+def make(value: Any, entry: Entry | None, spec: Spec | None = None) -> Any:
+    """A tensor of a value that nobody else will write to."""
+    t = _new(Tensor)
+    t._value = value
+    t._entry = entry
+    t._spec = spec or spec_of(value)
+    return t
+
+
+def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """What ``function(*args, **kwargs)`` comes to where some of the arguments are tensors."""
+    known = TABLE.get(function)
+    if known is None or known.kind == "unsupported":
+        if any(records(value) for value in (*args, *kwargs.values())):
+            why = known.note if known else "it has no rule; give it one with tapegrad.defvjp"
+            raise NotDifferentiableError(f"{name_of(function)} can't be differentiated: {why}")
+        return wrapped(function(*_plain(args), **_plain(kwargs)))
+    if known.kind == "primitive":
+        return apply(known, args, kwargs)
+    if known.kind == "composite":
+        return known.run(*args, **kwargs)
+    if kwargs.get("out") is not None:
+        raise WriteError(f"{known.name}: out= can't be a tensor, nor be written from one, yet")
+    result = function(*_plain(args), **_plain(kwargs))
+    return wrapped(result) if type(known) is Creation else result
+
+
+def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run a primitive on the arrays of its operands, and record it if any of them records."""
+    operands, parameters = _bound(known, args, kwargs)
+    values, parents = [], []
+    recorded = False
+    for operand in operands:
+        if type(operand) is Tensor:
+            values.append(operand._value)
+            parents.append(operand._entry)
+            recorded = recorded or operand._entry is not None
+        else:
+            values.append(_constant(operand, known))
+            parents.append(None)
+    if parameters:
+        parameters = {name: _static(value, known, name) for name, value in parameters.items()}
+    y = known.run(*values, **parameters) if known.arity is not None else known.run(values, **parameters)
+    state = STATE.get()
+    if not (recorded and state.enabled):
+        return wrapped(y)
+    if type(known) is Elementwise:
+        parents = _parents_with_slopes(known, values, parents)
+        parameters = NOTHING  # They shaped the value; a slope reads none.
+        if parents is None:
+            return y  # Constant in all that records: a plain array, as the table's constants give.
+    return _recorded(known, y, operands, values, parameters, parents, state)
+
+
+def _parents_with_slopes(known: Elementwise, values: list[Any], parents: list[Any]) -> list[Any] | None:
+    for i, slope in enumerate(known.slopes):
+        if slope is None or (known.constant_for_real and values[i].dtype.kind != "c"):
+            parents[i] = None
+    return parents if any(parent is not None for parent in parents) else None
+
+
+def _recorded(
+    known: Any,
+    y: Any,
+    operands: Sequence[Any],
+    values: list[Any],
+    parameters: dict[str, Any],
+    parents: list[Any],
+    state: State,
+) -> Any:
+    """The result of a primitive as a tensor, with the entry that says how it came about."""
+    first = y[0] if type(y) is not np.ndarray and isinstance(y, tuple) else y
+    if first.dtype.kind not in "fc":
+        return y  # Integers and bools: constant.
+    reads_y, reads = known.keeps([parent is not None for parent in parents])
+    watched: Watched = []
+    saved = []
+    for operand, value, read in zip(operands, values, reads, strict=True):
+        if type(operand) is Tensor:
+            saved.append(value if read else operand._spec)
+        elif type(value) is np.ndarray:
+            saved.append(keep(value, watched, state.debugging) if read else spec_of(value))
+        else:
+            saved.append(value)
+    if parameters:
+        parameters = {
+            name: keep(value, watched, state.debugging) for name, value in parameters.items() if name in known.read
+        }
+    entry: Entry = [next(POSITIONS), known, None, tuple(saved), parameters, tuple(parents), watched or None, None]
+    if state.debugging:
+        entry[7] = _callers_line()
+    if first is y:
+        spec = spec_of(y)
+        entry[2] = y if reads_y else spec
+        result = make(y, entry, spec)
+    else:
+        entry[2] = y if reads_y else tuple(spec_of(part) for part in y)
+        result = _outputs(y, entry)
+    for tape in state.tapes:
+        tape.observe(_fact(entry, first))
+    return result
+
+
+def _bound(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """The arguments of a call told apart: operands in order, parameters by name."""
+    arity = known.arity
+    if arity is None:
+        if not args:
+            raise UnexpectedArgumentError(f"{known.name}: its operands come first, in a sequence")
+        operands, rest = tuple(args[0]), args[1:]
+    else:
+        operands, rest = args[:arity], args[arity:]
+        if len(operands) < arity:
+            kwargs = dict(kwargs)
+            missing = known.operands[len(operands) :]
+            if any(name not in kwargs for name in missing):
+                raise UnexpectedArgumentError(f"{known.name} takes {known.operands}; {missing} is missing")
+            operands = (*operands, *(kwargs.pop(name) for name in missing))
+    names = known.parameters
+    if not rest and not kwargs:
+        return operands, kwargs
+    if len(rest) > len(names):
+        raise UnexpectedArgumentError(f"{known.name} got {len(args)} arguments; its rule knows {names}")
+    parameters = dict(zip(names, rest, strict=False))
+    for name, value in kwargs.items():
+        if name == "out":
+            if value is not None and value != (None,):
+                raise WriteError(f"{known.name}: out= of or from a tensor can't be recorded; assign the result instead")
+        elif name not in names:
+            raise UnexpectedArgumentError(
+                f"{known.name}: its rule doesn't know the argument {name}={value!r}; it knows {names}"
+            )
+        elif name in parameters:
+            raise UnexpectedArgumentError(f"{known.name} got two values for argument {name!r}")
+        else:
+            parameters[name] = value
+    return operands, parameters
+
+
+def _constant(operand: Any, known: Known) -> Any:
+    """An operand that isn't a tensor, as an array or a number; what can't be one is refused."""
+    if type(operand) in (float, int, bool, complex):
+        return operand  # Python numbers take part weakly (NEP 50), so they stay what they are.
+    if isinstance(operand, (np.ma.MaskedArray, np.matrix)):
+        raise DTypeError(f"{known.name}: {type(operand).__name__} is refused as an operand; pass a plain array")
+    value = operand if isinstance(operand, (np.ndarray, np.generic)) else np.asarray(operand)
+    if value.dtype.kind not in "biufc":
+        raise DTypeError(f"{known.name}: an operand of dtype {value.dtype}; only numbers and bools can take part")
+    return value
+
+
+def _static(value: Any, known: Known, name: str) -> Any:
+    """A parameter without tensors: plain arrays for those that don't record, an error for those that do."""
+    kind = type(value)
+    if kind is Tensor:
+        if value._entry is not None and STATE.get().enabled:
+            raise NotDifferentiableError(
+                f"{known.name}: no gradient passes through {name}=; use {name}=tensor.detach().numpy() if it is constant"
+            )
+        return value.numpy()
+    if kind is tuple or kind is list:
+        return kind(_static(v, known, name) for v in value)
+    return value
+
+
+def records(value: Any) -> bool:
+    if type(value) is Tensor:
+        return value._entry is not None and STATE.get().enabled
+    return type(value) in (tuple, list) and any(records(v) for v in value)
+
+
+def _plain(value: Any) -> Any:
+    """The same arguments with arrays for tensors."""
+    kind = type(value)
+    if kind is Tensor:
+        return value.numpy()
+    if kind is tuple or kind is list:
+        return kind(_plain(v) for v in value)
+    if kind is dict:
+        return {k: _plain(v) for k, v in value.items()}
+    return value
+
+
+def wrapped(y: Any) -> Any:
+    """A result that doesn't record: numbers in a tensor, anything else as it is."""
+    if isinstance(y, tuple):
+        parts = [wrapped(part) for part in y]
+        return type(y)._make(parts) if hasattr(type(y), "_make") else tuple(parts)
+    if isinstance(y, (np.ndarray, np.generic)) and y.dtype.kind in "biufc":
+        return make(y, None)
+    return y
+
+
+def _outputs(y: tuple[Any, ...], node: Entry) -> Any:
+    """Several outputs: each has an entry of its own, through which its cotangent finds the node."""
+    outputs = [
+        make(part, [next(POSITIONS), i, len(y), node]) if part.dtype.kind in "fc" else part
+        for i, part in enumerate(y)
+    ]
+    return type(y)._make(outputs) if hasattr(type(y), "_make") else tuple(outputs)
+
+
+def _fact(entry: Entry, y: Any) -> Fact:
+    _position, known, kept, operands, _parameters, parents, _watched, _where = entry
+    held = sum(v.nbytes for v in (kept, *operands) if isinstance(v, np.ndarray))
+    return Fact(-entry[0], known.name, tuple(_operand_name(p) for p in parents), y.shape, y.dtype, held)
+
+
+def _operand_name(parent: Entry | None) -> int | str:
+    if parent is None:
+        return "constant"
+    if leaf_of(parent) is not None:
+        return "leaf"
+    entry = unhooked(parent)
+    return -(entry[3] if len(entry) == 4 else entry)[0]
+
+
+def _callers_line() -> str:
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("tapegrad.", "numpy.")):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

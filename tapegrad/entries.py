@@ -1,0 +1,96 @@
+"""Entries: the lists that the tape is made of, and what can be asked of one.
+
+The essay in tape.py says what they are for.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tapegrad.errors import RecordingError
+
+Entry = list[Any]
+Lift = Callable[[Any, Entry | None], Any]
+
+POSITIONS = itertools.count(-1, -1)
+
+
+class Leaf:
+    """Where a gradient ends up: the spec of its tensor, and the gradient so far."""
+
+    __slots__ = ("grad", "spec")
+
+    def __init__(self, spec: Any) -> None:
+        self.spec = spec
+        self.grad: Any = None
+
+
+class Outputs(list[Any]):
+    """The cotangents of an entry with several outputs, None for those that nobody used."""
+
+    size = 0
+
+
+def parts(form: Entry) -> tuple[Any, Any, tuple[Any, ...], dict[str, Any], tuple[Entry | None, ...]]:
+    """An operation's entry as (known, y, operands, parameters, parents), whichever its form."""
+    match form:
+        case [_, known, y, x, parent]:
+            return known, y, (x,), {}, (parent,)
+        case [_, known, y, x, parameters, parent]:
+            return known, y, (x,), parameters, (parent,)
+        case [_, known, y, a, b, parent_a, parent_b]:
+            return known, y, (a, b), {}, (parent_a, parent_b)
+        case [_, known, y, operands, parameters, parents, _watched, _where]:
+            return known, y, operands, parameters, parents
+    raise spent()
+
+
+def parents_of(entry: Entry) -> Iterable[Entry]:
+    """The entries that this one came from; raises RecordingError where it is spent."""
+    match entry:
+        case [_, _leaf]:
+            return ()
+        case [_, _hooks, inner]:
+            return parents_of(inner)
+        case [_, _index, _count, node]:
+            return (node,)
+    return [parent for parent in parts(entry)[4] if parent is not None]
+
+
+def unhooked(entry: Entry) -> Entry:
+    """The entry itself, where hooks stand around it."""
+    while len(entry) == 3:
+        entry = entry[2]
+    return entry
+
+
+def leaf_of(entry: Entry) -> Leaf | None:
+    """The leaf, where the entry is one."""
+    entry = unhooked(entry)
+    return entry[1] if len(entry) == 2 else None
+
+
+def free(entry: Entry) -> None:
+    """Empty an entry that a sweep has passed; leaves stay, since they may be used again."""
+    if leaf_of(entry) is None:
+        if len(entry) == 3:
+            free(entry[2])
+        del entry[1:]
+
+
+def spent() -> RecordingError:
+    """The error for a sweep that meets an entry which an earlier one freed."""
+    return RecordingError(
+        "backward: part of this graph was replayed before, and freed; "
+        "give the earlier backward() retain_graph=True to replay it again"
+    )
+
+
+def annotate(error: Exception, entry: Entry) -> None:
+    """Say in a note on the error which operation was being replayed."""
+    entry = unhooked(entry)
+    if len(entry) >= 5 and not isinstance(error, RecordingError):
+        known, _y, operands, _parameters, _parents = parts(entry)
+        given = ", ".join(str(getattr(o, "shape", o)) for o in operands)
+        where = f", at {entry[7]}" if len(entry) == 8 and entry[7] else "; record under tapegrad.debug() to see where"
+        error.add_note(f"while replaying {known.name} of operands {given}{where}")

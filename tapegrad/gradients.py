@@ -1,0 +1,46 @@
+"""Where gradients end up: all at once, at the end of a sweep, in arrays that nobody else holds."""
+
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad.entries import Leaf
+
+LOCK = threading.Lock()  # `.grad +=` of a leaf is one step, also where threads share it
+
+
+def deposit(totals: Sequence[tuple[Leaf, Any]], recorded: bool) -> None:
+    """Add what a sweep brought to the leaves: all of it, at its very end."""
+    owned = totals if recorded else _owned(totals)
+    with LOCK:
+        sums = [(leaf, total if leaf.grad is None else leaf.grad + total) for leaf, total in owned]
+        for leaf, total in sums:
+            leaf.grad = total
+
+
+def _owned(totals: Sequence[tuple[Leaf, Any]]) -> list[tuple[Leaf, Any]]:
+    """The totals as arrays that nobody else holds: themselves where that is so already, else copies.
+
+    An array that was made in the sweep and is referred to from ``totals`` alone needs no copy, which
+    would cost another pass over a large gradient.
+    """
+    owned = []
+    for leaf, total in totals:
+        if type(total) is not np.ndarray or total.base is not None or sys.getrefcount(total) > _SOLE_OWNER:
+            total = np.array(total, leaf.spec.dtype)
+        owned.append((leaf, total))
+    return owned
+
+
+def _references_of_a_sole_owner() -> int:
+    """What ``sys.getrefcount`` says in ``_owned`` of an array that only ``totals`` refers to."""
+    counts = []
+    for _leaf, total in [(None, np.empty(1))]:
+        counts.append(sys.getrefcount(total))
+    return counts[0]
+
+
+_SOLE_OWNER = _references_of_a_sole_owner()

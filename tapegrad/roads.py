@@ -1,0 +1,254 @@
+"""Roads: quick ways for the common calls, each a function that does all of dispatch in a few lines.
+
+- ``unary``, ``binary``: elementwise, of one real operand, or of two that agree in shape and dtype;
+- ``two``: elementwise on operands that don't agree, and rules of two operands without parameters;
+- ``single``: rules of one operand, with parameters that nobody can change.
+
+Whatever is out of the ordinary (constants to watch, complex numbers in ``unary``, a tape that looks on)
+goes the long way, through dispatch.py.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tapegrad.borrowed import ATOMS
+from tapegrad.dispatch import NOTHING, call, make
+from tapegrad.entries import POSITIONS
+from tapegrad.primitive import TABLE, Elementwise, Primitive
+from tapegrad.recording import ON, STATE
+from tapegrad.shapes import Spec, spec_of
+
+Tensor: Any = None  # tensor.py names the class here, as in dispatch.py
+
+_new = object.__new__
+
+
+def road_of(known: Any) -> Callable[..., Any]:
+    """The road of a primitive for calls with a tensor as first operand; made at the first call."""
+    if known.road is None:
+        known.road = _paved(known)
+    road: Callable[..., Any] = known.road
+    return road
+
+
+def _paved(known: Any) -> Callable[..., Any]:
+    function = known.function
+    if isinstance(known, Primitive):
+        if known.arity == 1:
+            return single(known)
+        if known.arity == 2 and not known.parameters:
+            return two(known, known.run)
+    elif isinstance(function, np.ufunc):
+        if known.arity == 1 and not known.constant_for_real:
+            return unary(function)
+        if known.arity == 2 and None not in known.slopes:
+            return binary(function)[0]
+    return lambda *args, **kwargs: call(function, args, kwargs)
+
+
+def unary(ufunc: np.ufunc) -> Callable[..., Any]:
+    """The operator of an elementwise function of one operand."""
+    known = TABLE[ufunc]
+    assert isinstance(known, Elementwise)
+    keeps_y, (keeps_x,) = known.keeps([True])
+
+    def operate(a: Any) -> Any:
+        spec, x, parent = a._spec, a._value, a._entry
+        if STATE.get() is not ON or not spec.real:
+            return call(ufunc, (a,), {})
+        y = ufunc(x)
+        t = _new(Tensor)
+        t._value = y
+        t._spec = spec
+        if parent is None:
+            t._entry = None
+        else:
+            t._entry = [next(POSITIONS), known, y if keeps_y else spec, x if keeps_x else spec, parent]
+        return t
+
+    known.road = operate
+    return operate
+
+
+def binary(
+    ufunc: np.ufunc, run: Callable[[Any, Any], Any] | None = None
+) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
+    """The operator of an elementwise function of two operands, and its reflected form.
+
+    run : does the same on arrays, and is quicker on scalars
+    """
+    known = TABLE[ufunc]
+    assert isinstance(known, Elementwise)
+    run = run or ufunc
+    y_by_a, (a_by_a, b_by_a) = known.keeps([True, False])
+    y_by_b, (a_by_b, b_by_b) = known.keeps([False, True])
+    y_by_both, a_by_both, b_by_both = y_by_a or y_by_b, a_by_a or a_by_b, b_by_a or b_by_b
+
+    mixed = two(known, run)
+
+    def operate(a: Any, b: Any) -> Any:
+        spec, x, parent_a = a._spec, a._value, a._entry
+        if type(b) is Tensor:
+            if b._spec is not spec:
+                return mixed(a, b)
+            z, parent_b = b._value, b._entry
+        elif (type(b) is float or type(b) is int) and spec.real:
+            parent_b = None
+            z = spec.numbers.get(b) if spec.ndim else b
+            if z is None:
+                z = _number(b, spec)
+        else:
+            return general(ufunc, a, b)
+        if STATE.get() is not ON or not spec.real:
+            return call(ufunc, (a, b), {})
+        y = run(x, z)
+        t = _new(Tensor)
+        t._value = y
+        t._spec = spec
+        if parent_a is None:
+            if parent_b is None:
+                t._entry = None
+            else:
+                t._entry = [
+                    next(POSITIONS),
+                    known,
+                    y if y_by_b else spec,
+                    x if a_by_b else spec,
+                    z if b_by_b else spec,
+                    None,
+                    parent_b,
+                ]
+        elif parent_b is None:
+            t._entry = [
+                next(POSITIONS),
+                known,
+                y if y_by_a else spec,
+                x if a_by_a else spec,
+                z if b_by_a else spec,
+                parent_a,
+                None,
+            ]
+        else:
+            t._entry = [
+                next(POSITIONS),
+                known,
+                y if y_by_both else spec,
+                x if a_by_both else spec,
+                z if b_by_both else spec,
+                parent_a,
+                parent_b,
+            ]
+        return t
+
+    def reflected(b: Any, a: Any) -> Any:
+        spec, parent_b = b._spec, b._entry
+        if type(a) is not float and type(a) is not int:
+            return general(ufunc, a, b)
+        if parent_b is None or not spec.real or STATE.get() is not ON:
+            return call(ufunc, (a, b), {})
+        x = spec.numbers.get(a) if spec.ndim else a
+        if x is None:
+            x = _number(a, spec)
+        z = b._value
+        y = run(x, z)
+        entry = [
+            next(POSITIONS),
+            known,
+            y if y_by_b else spec,
+            x if a_by_b else spec,
+            z if b_by_b else spec,
+            None,
+            parent_b,
+        ]
+        return make(y, entry, spec)
+
+    known.road = operate
+    return operate, reflected
+
+
+def _number(number: float, spec: Spec) -> Any:
+    """A Python number as an array of a tensor's dtype: a ufunc takes it 190 ns quicker."""
+    array = np.array(number, spec.dtype)
+    array.flags.writeable = False
+    # 0.0 and -0.0 are one key; nan is none.
+    if number and number == number and len(spec.numbers) < 64:
+        spec.numbers[number] = array
+    return array
+
+
+def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The operator of a primitive of two tensors and no parameters, whatever their shapes and dtypes."""
+    function = known.function
+    quick = isinstance(known, Primitive) or None not in known.slopes
+    keeps = {recording: known.keeps(recording) for recording in ((True, False), (False, True), (True, True))}
+
+    def operate(a: Any, b: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            return call(function, (a, b), kwargs)
+        if not quick or type(b) is not Tensor or STATE.get() is not ON:
+            return general(function, a, b)
+        parent_a, parent_b = a._entry, b._entry
+        if parent_a is None and parent_b is None:
+            return general(function, a, b)
+        x, z = a._value, b._value
+        y = run(x, z)
+        spec = spec_of(y)
+        keeps_y, (keeps_a, keeps_b) = keeps[parent_a is not None, parent_b is not None]
+        entry = [
+            next(POSITIONS),
+            known,
+            y if keeps_y else spec,
+            (x if keeps_a else a._spec, z if keeps_b else b._spec),
+            NOTHING,
+            (parent_a, parent_b),
+            None,
+            None,
+        ]
+        return make(y, entry, spec)
+
+    return operate
+
+
+def single(known: Primitive) -> Callable[..., Any]:
+    """The operator of a primitive of one tensor, with parameters that are numbers, strings and such."""
+    function, run, names, read = known.function, known.run, known.parameters, known.read
+    keeps_y, (keeps_x,) = known.reads_y, known.reads
+
+    def operate(a: Any, *args: Any, **kwargs: Any) -> Any:
+        parent = a._entry
+        if parent is None or STATE.get() is not ON:
+            return call(function, (a, *args), kwargs)
+        parameters = NOTHING
+        if args or kwargs:
+            parameters = {}
+            for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+                if type(value) not in ATOMS and not (type(value) is tuple and ATOMS.issuperset(map(type, value))):
+                    return call(function, (a, *args), kwargs)
+                if name in read:
+                    parameters[name] = value
+            if kwargs and not names_set.issuperset(kwargs):
+                return call(function, (a, *args), kwargs)
+        x = a._value
+        y = run(x, *args, **kwargs)
+        spec = spec_of(y)
+        if not spec.floating:
+            return call(function, (a, *args), kwargs)
+        t = _new(Tensor)
+        t._value = y
+        t._spec = spec
+        t._entry = [next(POSITIONS), known, y if keeps_y else spec, x if keeps_x else a._spec, parameters, parent]
+        return t
+
+    names_set = frozenset(names) - {"out"}
+    known.road = operate
+    return operate
+
+
+def general(ufunc: np.ufunc, a: Any, b: Any) -> Any:
+    for operand in (a, b):
+        if type(operand) is not Tensor and not isinstance(operand, (np.ndarray, np.generic)):
+            if hasattr(type(operand), "__array_ufunc__"):
+                return NotImplemented  # Another library's array: it may know what to do.
+    return call(ufunc, (a, b), {})
