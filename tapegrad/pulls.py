@@ -46,14 +46,18 @@ def cotangents(
 def _elementwise_cotangents(
     known: Elementwise, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any], careful: bool
 ) -> list[tuple[Any, Any]]:
+    # A real function of a complex operand has a complex slope: only of one operand is there such a thing.
+    is_real = g.dtype.kind == "f" and (len(operands) > 1 or operands[0].dtype.kind != "c")
+    trusting = is_real and not careful
     pairs = []
-    for slope, operand, parent in zip(known.slopes, operands, wanted, strict=True):
+    for i, parent in enumerate(wanted):
+        slope = known.slopes[i]
         if parent is not None and slope is not None:
-            if careful or g.dtype.kind == "c" or operand.dtype.kind == "c":
-                c = _elementwise(slope, g, y, operands, careful)
-            else:
-                c = slope.pull(g, y, *operands)
-            pairs.append((parent, fit(c, operand)))
+            operand = operands[i]
+            c = slope.pull(g, y, *operands) if trusting else _elementwise(slope, g, y, operands, careful)
+            if c.shape != operand.shape or c.dtype is not operand.dtype:
+                c = fit(c, operand)
+            pairs.append((parent, c))
     return pairs
 
 
@@ -132,9 +136,14 @@ def _by_rule(
     pairs = []
     for i, parent in enumerate(wanted):
         if parent is not None:
-            c = settled(known, result[i], operands[i], i)
-            if c is not None:
-                pairs.append((parent, c))
+            c, operand = result[i], operands[i]
+            if callable(c):
+                c = c()
+            if type(c) is not np.ndarray or c.shape != operand.shape or c.dtype is not operand.dtype:
+                c = settled(known, c, operand, i)
+                if c is None:
+                    continue
+            pairs.append((parent, c))
     return pairs
 
 

@@ -215,6 +215,7 @@ def single(known: Primitive) -> Callable[..., Any]:
     """The operator of a primitive of one tensor, with parameters that are numbers, strings and such."""
     function, run, names, read = known.function, known.run, known.parameters, known.read
     keeps_y, (keeps_x,) = known.reads_y, known.reads
+    reads_all = read.issuperset(names)
 
     def operate(a: Any, *args: Any, **kwargs: Any) -> Any:
         parent = a._entry
@@ -222,14 +223,18 @@ def single(known: Primitive) -> Callable[..., Any]:
             return call(function, (a, *args), kwargs)
         parameters = NOTHING
         if args or kwargs:
-            parameters = {}
-            for name, value in (*zip(names, args, strict=False), *kwargs.items()):
-                if type(value) not in ATOMS and not (type(value) is tuple and ATOMS.issuperset(map(type, value))):
-                    return call(function, (a, *args), kwargs)
-                if name in read:
-                    parameters[name] = value
-            if kwargs and not names_set.issuperset(kwargs):
+            if len(args) > len(names):
                 return call(function, (a, *args), kwargs)
+            parameters = dict(zip(names, args, strict=False)) if args else kwargs
+            for value in parameters.values():
+                kind = type(value)
+                if kind not in ATOMS and not (kind is tuple and ATOMS.issuperset(map(type, value))):
+                    return call(function, (a, *args), kwargs)
+            if kwargs:
+                if args or not known_names.issuperset(kwargs):
+                    return call(function, (a, *args), kwargs)
+            if not reads_all:
+                parameters = {name: value for name, value in parameters.items() if name in read}
         x = a._value
         y = run(x, *args, **kwargs)
         spec = spec_of(y)
@@ -241,7 +246,7 @@ def single(known: Primitive) -> Callable[..., Any]:
         t._entry = [next(POSITIONS), known, y if keeps_y else spec, x if keeps_x else a._spec, parameters, parent]
         return t
 
-    names_set = frozenset(names) - {"out"}
+    known_names = frozenset(names) - {"out"}
     known.road = operate
     return operate
 
