@@ -1,11 +1,30 @@
-"""Reverse-mode automatic differentiation for NumPy, on a tape."""
+"""Reverse-mode automatic differentiation for NumPy, on a tape.
 
-from tapegrad.errors import TapegradError as TapegradError
-from tapegrad.primitive import defvjp as defvjp
-from tapegrad.primitive import primitive as primitive
-from tapegrad.recording import Tape as Tape
-from tapegrad.recording import debug as debug
-from tapegrad.recording import enable_grad as enable_grad
-from tapegrad.recording import no_grad as no_grad
-from tapegrad.tensor import Tensor as Tensor
-from tapegrad.tensor import tensor as tensor
+>>> import numpy as np, tapegrad as tg
+>>> x = tg.tensor([1.0, 2.0, 3.0])
+>>> np.sum(x**2).backward()
+>>> x.grad
+array([2., 4., 6.])
+"""
+
+from tapegrad.errors import TapegradError
+from tapegrad.primitive import defvjp, primitive
+from tapegrad.recording import Tape, debug, enable_grad, no_grad
+from tapegrad.tensor import Tensor, tensor
+
+# After Tensor, whose module registers the rules of NumPy's functions.
+from tapegrad import nn  # isort: skip
+
+__all__ = [
+    "Tape",
+    "TapegradError",
+    "Tensor",
+    "debug",
+    "defvjp",
+    "enable_grad",
+    "nn",
+    "no_grad",
+    "primitive",
+    "tensor",
+]
+__version__ = "0.1.0"

@@ -1,5 +1,6 @@
 """How a tensor's value leaves the tape, and where it refuses to: printing, scalars, arrays, copies."""
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,7 +80,7 @@ class Conversions:
 
     def __index__(self) -> int:
         self._leaving("use as an index", ".item()")
-        return int(self._value.__index__())
+        return operator.index(self._value)
 
     def __len__(self) -> int:
         if not self._spec.shape:
@@ -119,11 +120,8 @@ def _read_only(value: Any) -> Any:
 def _origin(entry: Entry) -> str:
     """How a tensor came to record, for its repr: ``leaf``, or the operation."""
     entry = unhooked(entry)
-    match len(entry):
-        case 1:
-            return "replayed"
-        case 2:
-            return "leaf"
-        case 4:
-            return f"recorded by {parts(entry[3])[0].name}"
-    return f"recorded by {parts(entry)[0].name}"
+    if len(entry) == 4:
+        entry = unhooked(entry[3])
+    if len(entry) == 1:
+        return "replayed"
+    return "leaf" if len(entry) == 2 else f"recorded by {parts(entry)[0].name}"

@@ -15,7 +15,7 @@ import numpy as np
 
 from tapegrad.borrowed import Watched, keep
 from tapegrad.entries import POSITIONS, Entry, leaf_of, unhooked
-from tapegrad.errors import DTypeError, NotDifferentiableError, UnexpectedArgumentError, WriteError
+from tapegrad.errors import DTypeError, NotDifferentiableError, RuleError, UnexpectedArgumentError, WriteError
 from tapegrad.primitive import TABLE, Creation, Elementwise, Known, name_of
 from tapegrad.recording import STATE, Fact, State
 from tapegrad.shapes import Spec, spec_of
@@ -69,6 +69,7 @@ def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if parameters:
         parameters = {name: _static(value, known, name) for name, value in parameters.items()}
     y = known.run(*values, **parameters) if known.arity is not None else known.run(values, **parameters)
+    y = _arrays(y, known)
     state = STATE.get()
     if not (recorded and state.enabled):
         return wrapped(y)
@@ -78,6 +79,18 @@ def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if parents is None:
             return y  # Constant in all that records: a plain array, as the table's constants give.
     return _recorded(known, y, operands, values, parameters, parents, state)
+
+
+def _arrays(y: Any, known: Known) -> Any:
+    """A primitive's result: an array, or a tuple of arrays; a number counts as a 0-d array."""
+    if isinstance(y, (np.ndarray, np.generic)):
+        return y
+    if isinstance(y, (float, int, complex)):
+        return np.asarray(y)[()]
+    if isinstance(y, tuple):
+        parts = [_arrays(part, known) for part in y]
+        return type(y)._make(parts) if hasattr(type(y), "_make") else tuple(parts)
+    raise RuleError(f"{known.name} returned {type(y).__name__}; a primitive returns an array or a tuple of arrays")
 
 
 def _parents_with_slopes(known: Elementwise, values: list[Any], parents: list[Any]) -> list[Any] | None:
@@ -152,7 +165,7 @@ def _bound(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Seq
     parameters = dict(zip(names, rest, strict=False))
     for name, value in kwargs.items():
         if name == "out":
-            if value is not None and value != (None,):
+            if value is not None and not (type(value) is tuple and all(v is None for v in value)):
                 raise WriteError(f"{known.name}: out= of or from a tensor can't be recorded; assign the result instead")
         elif name not in names:
             raise UnexpectedArgumentError(
@@ -171,7 +184,7 @@ def _constant(operand: Any, known: Known) -> Any:
         return operand  # Python numbers take part weakly (NEP 50), so they stay what they are.
     if isinstance(operand, (np.ma.MaskedArray, np.matrix)):
         raise DTypeError(f"{known.name}: {type(operand).__name__} is refused as an operand; pass a plain array")
-    value = operand if isinstance(operand, (np.ndarray, np.generic)) else np.asarray(operand)
+    value = operand if isinstance(operand, np.generic) else np.asarray(operand)
     if value.dtype.kind not in "biufc":
         raise DTypeError(f"{known.name}: an operand of dtype {value.dtype}; only numbers and bools can take part")
     return value
@@ -188,6 +201,8 @@ def _static(value: Any, known: Known, name: str) -> Any:
         return value.numpy()
     if kind is tuple or kind is list:
         return kind(_static(v, known, name) for v in value)
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)  # A memmap or another subclass: to be copied or watched as any array.
     return value
 
 

@@ -12,16 +12,21 @@ from tapegrad.entries import Leaf
 LOCK = threading.Lock()  # `.grad +=` of a leaf is one step, also where threads share it
 
 
-def deposit(totals: Sequence[tuple[Leaf, Any]], recorded: bool) -> None:
-    """Add what a sweep brought to the leaves: all of it, at its very end."""
-    owned = totals if recorded else _owned(totals)
-    with LOCK:
-        sums = [(leaf, total if leaf.grad is None else leaf.grad + total) for leaf, total in owned]
+def deposit(totals: Sequence[tuple[Leaf, Any]]) -> None:
+    """Add what a sweep brought to the leaves: all of it, at its very end. Nobody else holds the totals."""
+    with LOCK, np.errstate(all="ignore"):
+        # Always a new array, since the old one may have been given out; asarray, since 0-d sums are scalars.
+        sums = [(leaf, total if leaf.grad is None else _sum(leaf.grad, total)) for leaf, total in totals]
         for leaf, total in sums:
             leaf.grad = total
 
 
-def _owned(totals: Sequence[tuple[Leaf, Any]]) -> list[tuple[Leaf, Any]]:
+def _sum(a: Any, b: Any) -> Any:
+    total = a + b
+    return np.asarray(total) if isinstance(total, np.generic) else total
+
+
+def owned_arrays(totals: Sequence[tuple[Leaf, Any]]) -> list[tuple[Leaf, Any]]:
     """The totals as arrays that nobody else holds: themselves where that is so already, else copies.
 
     An array that was made in the sweep and is referred to from ``totals`` alone needs no copy, which
@@ -36,7 +41,7 @@ def _owned(totals: Sequence[tuple[Leaf, Any]]) -> list[tuple[Leaf, Any]]:
 
 
 def _references_of_a_sole_owner() -> int:
-    """What ``sys.getrefcount`` says in ``_owned`` of an array that only ``totals`` refers to."""
+    """What ``sys.getrefcount`` says in ``owned_arrays`` of an array that only ``totals`` refers to."""
     counts = []
     for _leaf, total in [(None, np.empty(1))]:
         counts.append(sys.getrefcount(total))

@@ -12,10 +12,12 @@ _KEYS = itertools.count()
 class Hooks:
     """The hooks of one entry, in order of registration."""
 
-    __slots__ = ("functions", "spec", "unwrap")
+    __slots__ = ("functions", "show", "spec", "take")
 
-    def __init__(self, spec: Any, unwrap: Callable[[Any], Any]) -> None:
-        self.spec, self.unwrap = spec, unwrap
+    def __init__(self, spec: Any, show: Callable[[Any], Any], take: Callable[[Any, Any], Any]) -> None:
+        self.spec = spec
+        self.show = show  # a cotangent, as a hook is to see it
+        self.take = take  # (what a hook returned, the cotangent that it replaces) -> a cotangent of our own
         self.functions: dict[int, Callable[[Any], Any]] = {}
 
     def add(self, function: Callable[[Any], Any]) -> "Handle":
@@ -27,21 +29,16 @@ class Hooks:
     def run(self, g: Any) -> Any:
         """The cotangent after every hook has seen it."""
         for function in list(self.functions.values()):
-            replaced = function(self.unwrap(g))
+            replaced = function(self.show(g))
             if replaced is not None:
-                g = self._checked(replaced, recorded=g)
+                shape, dtype = getattr(replaced, "shape", None), getattr(replaced, "dtype", None)
+                if shape != self.spec.shape or dtype is None or dtype.kind != self.spec.dtype.kind:
+                    raise RuleError(
+                        f"register_hook: a hook returned {type(replaced).__name__} of shape {shape} and dtype {dtype} "
+                        f"for a cotangent of shape {self.spec.shape} and dtype {self.spec.dtype}"
+                    )
+                g = self.take(replaced, g)
         return g
-
-    def _checked(self, replaced: Any, recorded: Any) -> Any:
-        if type(replaced) is not type(recorded):
-            replaced = self.unwrap(replaced)
-        shape, dtype = getattr(replaced, "shape", None), getattr(replaced, "dtype", None)
-        if shape != self.spec.shape or dtype is None or dtype.kind != self.spec.dtype.kind:
-            raise RuleError(
-                f"register_hook: a hook returned {type(replaced).__name__} of shape {shape} and dtype {dtype} "
-                f"for a cotangent of shape {self.spec.shape} and dtype {self.spec.dtype}"
-            )
-        return replaced if dtype == self.spec.dtype else replaced.astype(self.spec.dtype)
 
 
 class Handle:

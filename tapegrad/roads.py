@@ -194,7 +194,12 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
             return general(function, a, b)
         x, z = a._value, b._value
         y = run(x, z)
-        spec = spec_of(y)
+        try:
+            spec = spec_of(y)
+        except AttributeError:  # Several outputs, or a number.
+            return call(function, (a, b), {})
+        if not spec.floating:
+            return y
         keeps_y, (keeps_a, keeps_b) = keeps[parent_a is not None, parent_b is not None]
         entry = [
             next(POSITIONS),
@@ -237,9 +242,12 @@ def single(known: Primitive) -> Callable[..., Any]:
                 parameters = {name: value for name, value in parameters.items() if name in read}
         x = a._value
         y = run(x, *args, **kwargs)
-        spec = spec_of(y)
-        if not spec.floating:
+        try:
+            spec = spec_of(y)
+        except AttributeError:  # Several outputs, or a number.
             return call(function, (a, *args), kwargs)
+        if not spec.floating:
+            return y
         t = _new(Tensor)
         t._value = y
         t._spec = spec

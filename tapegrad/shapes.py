@@ -32,7 +32,7 @@ class Spec:
         for n in shape:
             size *= n
         self.size = size
-        self.real = dtype.kind == "f"
+        self.real = dtype.kind == "f" and dtype.isnative  # What the quick roads take.
         self.floating = dtype.kind in "fc"
         self.numbers: dict[Any, Any] = {}  # Python numbers, as arrays of this dtype
 

@@ -73,7 +73,7 @@ class _Sweep:
         self.queue: list[Entry] = [root]  # a heap: the newest first
         self.totals: list[tuple[Leaf, Any]] = []
         self.keep = keep
-        self.intact = keep  # whether it is known that no entry ahead is spent
+        self.intact = False  # whether it is known that no entry ahead is spent
         self.seen_finite: dict[int, Any] = {}  # position -> the cotangent that was looked at
 
     def trusting(self) -> bool:
@@ -160,6 +160,7 @@ class _Sweep:
                         heappush(queue, passed.pop())
                         if not self._settle(passed):
                             return self._back_to(safe)
+                        self._require_intact()
                         passed.append(self._run_hooks())
                         safe, large = self._point(), 0
                         owned.clear()

@@ -16,7 +16,7 @@ from tapegrad.conversions import Conversions
 from tapegrad.dispatch import call, make, records
 from tapegrad.entries import POSITIONS, Entry, Leaf, leaf_of
 from tapegrad.errors import ArgumentError, ConversionError, DTypeError, RecordingError, ShapeError, WriteError
-from tapegrad.gradients import LOCK, deposit
+from tapegrad.gradients import LOCK, deposit, owned_arrays
 from tapegrad.hooks import Handle, Hooks
 from tapegrad.methods import ArrayMethods
 from tapegrad.primitive import TABLE, name_of
@@ -32,6 +32,8 @@ def _compared(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def operate(a: Any, b: Any) -> Any:
         if hasattr(type(b), "__array_ufunc__") and not isinstance(b, (Tensor, np.ndarray, np.generic)):
             return NotImplemented
+        if isinstance(b, (np.ma.MaskedArray, np.matrix)):
+            raise DTypeError(f"comparison: {type(b).__name__} is refused as an operand; pass a plain array")
         return compare(a._value, b._value if type(b) is Tensor else b)
 
     return operate
@@ -59,6 +61,8 @@ def _rebinding(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any
         # A new buffer, never a write into the old one: entries may hold that, and .data was given out.
         value = np.asarray(value, a._spec.dtype)
         a._value = value if a._spec.ndim else value[()]
+        if not a.is_leaf:
+            a._entry = None  # Every place was written: constants now, and no stale gradient.
         return a
 
     return in_place
@@ -76,10 +80,12 @@ class Tensor(Conversions, ArrayMethods):
     It behaves as the ndarray of its value in NumPy's functions, operators and methods.
     """
 
-    __slots__ = ("__weakref__", "_entry", "_spec", "_value")
+    # _frozen is filled only on a leaf with requires_grad switched off: its entry, which keeps the gradient.
+    __slots__ = ("__weakref__", "_entry", "_frozen", "_spec", "_value")
 
     _value: Any
     _entry: Entry | None
+    _frozen: Entry | None
     _spec: Spec
 
     def __init__(self) -> None:
@@ -190,8 +196,11 @@ class Tensor(Conversions, ArrayMethods):
             return
         if not self.is_leaf:
             raise RecordingError("requires_grad: only a leaf can be changed; use .detach() for a tensor that doesn't record")
-        self._entry = _leaf_entry(self._spec, "requires_grad=True") if value else None
-        self._value = np.asarray(self._value)
+        if value:
+            self._entry = getattr(self, "_frozen", None) or _leaf_entry(self._spec, "requires_grad=True")
+        else:
+            self._frozen, self._entry = self._entry, None
+            self._value = np.asarray(self._value)
 
     @property
     def is_leaf(self) -> bool:
@@ -216,15 +225,20 @@ class Tensor(Conversions, ArrayMethods):
             return
         if leaf is None:
             raise RecordingError("grad: this tensor doesn't record; make it with requires_grad=True")
-        if getattr(value, "shape", None) != self.shape or value.dtype.kind != self.dtype.kind:
-            given = f"shape {getattr(value, 'shape', None)} and dtype {getattr(value, 'dtype', type(value).__name__)}"
-            raise ShapeError(f"grad: a gradient has shape {self.shape} and dtype {self.dtype}; got {given}")
-        leaf.grad = value if type(value) is Tensor else np.array(value, self.dtype)
+        if getattr(value, "shape", None) != self.shape:
+            raise ShapeError(f"grad: a gradient has shape {self.shape}; got {getattr(value, 'shape', type(value))}")
+        if value.dtype.kind != self.dtype.kind:
+            raise DTypeError(f"grad: a gradient has dtype {self.dtype}; got {value.dtype}")
+        if type(value) is Tensor and value._entry is not None:
+            leaf.grad = _own_tensor(cast(value, self.dtype))
+        else:
+            leaf.grad = np.array(value._value if type(value) is Tensor else value, self.dtype)
 
     def _leaf(self, what: str) -> Leaf | None:
-        if self._entry is None:
+        entry = self._entry or getattr(self, "_frozen", None)
+        if entry is None:
             return None
-        leaf = leaf_of(self._entry)
+        leaf = leaf_of(entry)
         if leaf is None:
             raise RecordingError(
                 f"{what}: this tensor was recorded, and only leaves (made by tapegrad.tensor) keep a gradient; "
@@ -265,9 +279,9 @@ class Tensor(Conversions, ArrayMethods):
         seed = self._seed(grad, create_graph)
         if create_graph:
             with enable_grad():
-                deposit(replay(entry, seed, True, make_lifted), True)
+                deposit([(leaf, _own_tensor(total)) for leaf, total in replay(entry, seed, True, lifted)])
         else:
-            deposit(replay(entry, seed, retain_graph), False)
+            deposit(owned_arrays(replay(entry, seed, retain_graph)))
 
     def _seed(self, grad: Any, recorded: bool) -> Any:
         spec = self._spec
@@ -281,6 +295,8 @@ class Tensor(Conversions, ArrayMethods):
                 raise ArgumentError("backward: a complex result has no gradient by itself; pass grad=, or take a real part")
             seed = seed_like(self._value)
             return make(seed, None) if recorded else seed
+        if isinstance(grad, (np.ma.MaskedArray, np.matrix)):
+            raise DTypeError(f"backward: grad is a {type(grad).__name__}; pass a plain array")
         value = grad._value if type(grad) is Tensor else np.asarray(grad)
         if value.shape != spec.shape:
             raise ShapeError(f"backward: grad has shape {value.shape}, the result {spec.shape}; they must be the same")
@@ -314,7 +330,7 @@ class Tensor(Conversions, ArrayMethods):
             raise RecordingError("register_hook: this tensor was replayed and freed; no cotangent will reach it again")
         with LOCK:
             if len(entry) != 3:
-                entry[:] = [entry[0], Hooks(self._spec, _shown), entry[:]]
+                entry[:] = [entry[0], Hooks(self._spec, _shown, _taken), entry[:]]
         handle: Handle = entry[1].add(function)
         return handle
 
@@ -329,13 +345,19 @@ class Tensor(Conversions, ArrayMethods):
         return self._entry is not None
 
     def __copy__(self) -> Self:
-        return _restored(np.array(self._value), self._leafy("copy.copy"), self.grad)
+        return _restored(*self._state("copy.copy"))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return _restored(np.array(self._value), self._leafy("copy.deepcopy"), self.grad)
+        return _restored(*self._state("copy.deepcopy"))
 
     def __reduce__(self) -> Any:
-        return _restored, (np.array(self._value), self._leafy("pickle"), self.grad)
+        return _restored, self._state("pickle")
+
+    def _state(self, what: str) -> tuple[Any, bool, Any]:
+        """What a copy is made of: value, whether it records, the gradient's value."""
+        records = self._leafy(what)
+        grad = self.grad
+        return np.array(self._value), records, None if grad is None else np.array(getattr(grad, "_value", grad))
 
     # -------------------------------- shape, index, dtype
 
@@ -440,6 +462,11 @@ class Tensor(Conversions, ArrayMethods):
     __imod__ = _rebinding(__mod__, "%=")
     __ipow__ = _rebinding(__pow__, "**=")
     __imatmul__ = _rebinding(__matmul__, "@=")
+    __iand__ = _rebinding(__and__, "&=")
+    __ior__ = _rebinding(__or__, "|=")
+    __ixor__ = _rebinding(__xor__, "^=")
+    __ilshift__ = _rebinding(__lshift__, "<<=")
+    __irshift__ = _rebinding(__rshift__, ">>=")
 
 
 _POWERS = {2: np.square, 1: np.positive, -1: np.reciprocal, 0.5: np.sqrt}
@@ -472,6 +499,8 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool | None = None) -> T
     if isinstance(data, (np.ma.MaskedArray, np.matrix)):
         raise DTypeError(f"tensor: {type(data).__name__} is refused; pass a plain array")
     value = np.array(data, dtype)
+    if not value.dtype.isnative:
+        value = value.astype(value.dtype.newbyteorder("="))
     if value.dtype.kind not in "biufc":
         raise DTypeError(f"tensor: data of dtype {value.dtype}; a tensor holds floats, complex numbers, ints or bools")
     spec = spec_of(value)
@@ -498,7 +527,7 @@ def _restored(value: Any, records: bool, grad: Any) -> Any:
 
 
 def _shown(g: Any) -> Any:
-    """A cotangent as a hook sees it, and what a hook returned as a cotangent."""
+    """A cotangent as a hook sees it: read-only, or a tensor where the sweep is recorded."""
     if type(g) is Tensor:
         return g
     shown = np.asarray(g).view()
@@ -506,10 +535,27 @@ def _shown(g: Any) -> Any:
     return shown
 
 
-def make_lifted(value: Any, entry: Entry | None) -> Any:
-    """What an entry saved, as a tensor that records: the sweep's ``lift``. Constants and specs stay."""
+def _taken(replaced: Any, g: Any) -> Any:
+    """What a hook returned, as the sweep goes on with it: ours alone, of the kind and dtype of ``g``."""
+    if type(g) is Tensor:
+        return cast(replaced, g.dtype) if type(replaced) is Tensor else make(np.array(replaced, g.dtype), None)
+    return np.array(replaced._value if type(replaced) is Tensor else replaced, g.dtype)
+
+
+def lifted(value: Any, entry: Entry | None) -> Any:
+    """What an entry saved, as something that records: the sweep's ``lift``. Constants and specs stay."""
     if entry is None or isinstance(value, Spec):
         return value
-    if isinstance(value, tuple):
-        return tuple(value)
+    if isinstance(value, tuple):  # Several outputs: each by an entry of its own.
+        return tuple(
+            part if isinstance(part, Spec) else make(part, [next(POSITIONS), i, len(value), entry])
+            for i, part in enumerate(value)
+        )
     return make(value, entry)
+
+
+def _own_tensor(total: Any) -> Any:
+    """The gradient of a recorded sweep as a tensor of the leaf's own: two leaves may have been given one."""
+    if type(total) is Tensor:
+        return make(total._value, total._entry, total._spec)
+    return make(np.array(total), None)
