@@ -4,7 +4,6 @@ They stand beside each rule, and everything that goes through all primitives rea
 the benchmarks, the table in the README.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,5 +108,3 @@ class Cases:
         if isinstance(self.domain, Domain):
             return self.domain
         return self.domain[min(operand, len(self.domain) - 1)]
-
-

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.entries import Entry, parts, unhooked
 from tapegrad.errors import ConversionError
 from tapegrad.recording import STATE
-from tapegrad.entries import Entry, parts, unhooked
 
 
 class Conversions:

@@ -76,7 +76,7 @@ def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if type(known) is Elementwise:
         parents = _parents_with_slopes(known, values, parents)
         parameters = NOTHING  # They shaped the value; a slope reads none.
-        if parents is None:
+        if all(parent is None for parent in parents):
             return y  # Constant in all that records: a plain array, as the table's constants give.
     return _recorded(known, y, operands, values, parameters, parents, state)
 
@@ -89,15 +89,21 @@ def _arrays(y: Any, known: Known) -> Any:
         return np.asarray(y)[()]
     if isinstance(y, tuple):
         parts = [_arrays(part, known) for part in y]
-        return type(y)._make(parts) if hasattr(type(y), "_make") else tuple(parts)
+        return _like(y, parts)
     raise RuleError(f"{known.name} returned {type(y).__name__}; a primitive returns an array or a tuple of arrays")
 
 
-def _parents_with_slopes(known: Elementwise, values: list[Any], parents: list[Any]) -> list[Any] | None:
-    for i, slope in enumerate(known.slopes):
-        if slope is None or (known.constant_for_real and values[i].dtype.kind != "c"):
-            parents[i] = None
-    return parents if any(parent is not None for parent in parents) else None
+def _like(y: tuple[Any, ...], parts: Sequence[Any]) -> tuple[Any, ...]:
+    """The parts as a tuple of the kind of ``y``: NumPy's named tuples stay such."""
+    make_tuple = getattr(type(y), "_make", tuple)
+    return make_tuple(parts)
+
+
+def _parents_with_slopes(known: Elementwise, values: list[Any], parents: list[Any]) -> list[Any]:
+    return [
+        None if slope is None or (known.constant_for_real and value.dtype.kind != "c") else parent
+        for slope, value, parent in zip(known.slopes, values, parents, strict=True)
+    ]
 
 
 def _recorded(
@@ -145,6 +151,7 @@ def _recorded(
 def _bound(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
     """The arguments of a call told apart: operands in order, parameters by name."""
     arity = known.arity
+    operands: Sequence[Any]
     if arity is None:
         if not args:
             raise UnexpectedArgumentError(f"{known.name}: its operands come first, in a sequence")
@@ -196,7 +203,7 @@ def _static(value: Any, known: Known, name: str) -> Any:
     if kind is Tensor:
         if value._entry is not None and STATE.get().enabled:
             raise NotDifferentiableError(
-                f"{known.name}: no gradient passes through {name}=; use {name}=tensor.detach().numpy() if it is constant"
+                f"{known.name}: no gradient passes through {name}=; pass tensor.detach() if it is constant"
             )
         return value.numpy()
     if kind is tuple or kind is list:
@@ -207,6 +214,7 @@ def _static(value: Any, known: Known, name: str) -> Any:
 
 
 def records(value: Any) -> bool:
+    """Whether an argument is a recording tensor, or a sequence that holds one, and recording is on."""
     if type(value) is Tensor:
         return value._entry is not None and STATE.get().enabled
     return type(value) in (tuple, list) and any(records(v) for v in value)
@@ -228,7 +236,7 @@ def wrapped(y: Any) -> Any:
     """A result that doesn't record: numbers in a tensor, anything else as it is."""
     if isinstance(y, tuple):
         parts = [wrapped(part) for part in y]
-        return type(y)._make(parts) if hasattr(type(y), "_make") else tuple(parts)
+        return _like(y, parts)
     if isinstance(y, (np.ndarray, np.generic)) and y.dtype.kind in "biufc":
         return make(y, None)
     return y
@@ -237,10 +245,9 @@ def wrapped(y: Any) -> Any:
 def _outputs(y: tuple[Any, ...], node: Entry) -> Any:
     """Several outputs: each has an entry of its own, through which its cotangent finds the node."""
     outputs = [
-        make(part, [next(POSITIONS), i, len(y), node]) if part.dtype.kind in "fc" else part
-        for i, part in enumerate(y)
+        make(part, [next(POSITIONS), i, len(y), node]) if part.dtype.kind in "fc" else part for i, part in enumerate(y)
     ]
-    return type(y)._make(outputs) if hasattr(type(y), "_make") else tuple(outputs)
+    return _like(y, outputs)
 
 
 def _fact(entry: Entry, y: Any) -> Fact:
@@ -255,7 +262,8 @@ def _operand_name(parent: Entry | None) -> int | str:
     if leaf_of(parent) is not None:
         return "leaf"
     entry = unhooked(parent)
-    return -(entry[3] if len(entry) == 4 else entry)[0]
+    position: int = (entry[3] if len(entry) == 4 else entry)[0]
+    return -position
 
 
 def _callers_line() -> str:

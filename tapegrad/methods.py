@@ -1,6 +1,6 @@
 """What a tensor takes over from ndarray by calling NumPy on itself: it knows neither tape nor rule."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np

@@ -107,13 +107,12 @@ def pullback(function: Function) -> _Marked:
 class Known:
     """What the table says of a function: its kind, and what it takes to act on it."""
 
-    __slots__ = ("cases", "function", "kind", "name", "note", "road", "run")
+    __slots__ = ("arity", "cases", "function", "kind", "name", "note", "road", "run")
 
-    def __init__(
-        self, kind: str, function: Any, run: Any = None, note: str = "", cases: Cases | None = None
-    ) -> None:
+    def __init__(self, kind: str, function: Any, run: Any = None, note: str = "", cases: Cases | None = None) -> None:
         self.kind, self.function, self.note, self.cases = kind, function, note, cases
         self.name = name_of(function)
+        self.arity: Any = None  # how many operands; None where they come in a sequence
         self.run = run  # on plain arrays; of a composite, the function that is run instead
         self.road: Any = None  # a quick way to record it (roads.py), once there is one
 
@@ -121,7 +120,7 @@ class Known:
 class Primitive(Known):
     """A function with a rule ``rule(g, y, *operands, **parameters)`` for any number of operands."""
 
-    __slots__ = ("arity", "multilinear", "operands", "parameters", "read", "reads", "reads_y", "rule")
+    __slots__ = ("multilinear", "operands", "parameters", "read", "reads", "reads_y", "rule")
 
     def __init__(
         self,
@@ -174,18 +173,16 @@ class Primitive(Known):
 class Elementwise(Known):
     """A function that acts on each element by itself, with a slope for each operand."""
 
-    __slots__ = ("arity", "constant_for_real", "operands", "parameters", "pull", "pull_a", "pull_b", "slopes")
+    __slots__ = ("constant_for_real", "operands", "parameters", "pull", "pull_a", "pull_b", "slopes")
 
-    def __init__(
-        self, function: Any, slopes: Sequence[Any], cases: Cases, constant_for_real: bool = False
-    ) -> None:
+    def __init__(self, function: Any, slopes: Sequence[Any], cases: Cases, constant_for_real: bool = False) -> None:
         super().__init__("primitive", function, function, cases.note, cases)
         self.arity = len(slopes)
-        self.slopes = tuple(_slope(s, self.arity) for s in slopes)
+        self.slopes = tuple(_slope(s, len(slopes)) for s in slopes)
         self.constant_for_real = constant_for_real
         is_ufunc = isinstance(function, np.ufunc)
         self.parameters = ("dtype", "casting", "order") if is_ufunc else ()
-        self.operands = ("x",) if self.arity == 1 else tuple(f"x{i + 1}" for i in range(self.arity))
+        self.operands = ("x",) if self.arity == 1 else tuple(f"x{i + 1}" for i in range(len(self.slopes)))
         expected = getattr(function, "nin", self.arity)
         if expected != self.arity:
             raise RegistrationError(f"{self.name} has {expected} operands, its rule {self.arity}")
@@ -198,7 +195,7 @@ class Elementwise(Known):
         used = [slope for slope, want in zip(self.slopes, wanted, strict=True) if want and slope]
         return (
             any(slope.reads_y for slope in used),
-            tuple(any(slope.reads[i] for slope in used) for i in range(self.arity)),
+            tuple(any(slope.reads[i] for slope in used) for i in range(len(self.slopes))),
         )
 
 
@@ -336,7 +333,6 @@ def primitive(function: Function) -> Function:
                     return dispatch(value, dispatched, (type(value),), args, kwargs)
         return function(*args, **kwargs)
 
-    dispatched.__wrapped__ = function  # type: ignore[attr-defined]
     return dispatched
 
 

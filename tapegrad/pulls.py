@@ -111,9 +111,7 @@ def _tamed_operands(
     ones = [o if not hasattr(o, "dtype") else np.ones(o.shape, g.dtype) for o in operands]
     everything = [o if hasattr(o, "sum") and not finite(o) else None for o in operands]
     met = dict(_by_rule(known, live, y, ones, parameters, _positions(everything)))
-    return tuple(
-        o if i not in met else np.where((met[i] == 0) & ~np.isfinite(o), 0, o) for i, o in enumerate(operands)
-    )
+    return tuple(o if i not in met else np.where((met[i] == 0) & ~np.isfinite(o), 0, o) for i, o in enumerate(operands))
 
 
 def _positions(values: Sequence[Any]) -> list[int | None]:

@@ -59,7 +59,7 @@ class Mark:
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
-            def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            def generator(*args: Any, **kwargs: Any) -> Any:
                 return self._resumed(function(*args, **kwargs))
 
             return generator
@@ -193,9 +193,7 @@ class Tape(Mark):
         rows = [("#", "primitive", "operands", "shape", "dtype", "bytes held")]
         for i, fact in enumerate(self._facts, 1):
             operands = ", ".join(o if isinstance(o, str) else number.get(o, "earlier") for o in fact.operands)
-            rows.append(
-                (str(i), fact.primitive, operands, str(fact.shape), str(fact.dtype), f"{fact.nbytes:,}")
-            )
+            rows.append((str(i), fact.primitive, operands, str(fact.shape), str(fact.dtype), f"{fact.nbytes:,}"))
         widths = [max(len(row[k]) for row in rows) for k in range(6)]
         return "\n".join(
             f"{row[0]:>{max(2, widths[0])}}  "

@@ -216,7 +216,7 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
     return operate
 
 
-def single(known: Primitive) -> Callable[..., Any]:
+def single(known: Any) -> Callable[..., Any]:
     """The operator of a primitive of one tensor, with parameters that are numbers, strings and such."""
     function, run, names, read = known.function, known.run, known.parameters, known.read
     keeps_y, (keeps_x,) = known.reads_y, known.reads
@@ -235,9 +235,8 @@ def single(known: Primitive) -> Callable[..., Any]:
                 kind = type(value)
                 if kind not in ATOMS and not (kind is tuple and ATOMS.issuperset(map(type, value))):
                     return call(function, (a, *args), kwargs)
-            if kwargs:
-                if args or not known_names.issuperset(kwargs):
-                    return call(function, (a, *args), kwargs)
+            if kwargs and (args or not known_names.issuperset(kwargs)):
+                return call(function, (a, *args), kwargs)
             if not reads_all:
                 parameters = {name: value for name, value in parameters.items() if name in read}
         x = a._value
@@ -259,9 +258,9 @@ def single(known: Primitive) -> Callable[..., Any]:
     return operate
 
 
-def general(ufunc: np.ufunc, a: Any, b: Any) -> Any:
+def general(ufunc: Any, a: Any, b: Any) -> Any:
+    """The long way for an operator, which another library's array may want to answer instead."""
     for operand in (a, b):
-        if type(operand) is not Tensor and not isinstance(operand, (np.ndarray, np.generic)):
-            if hasattr(type(operand), "__array_ufunc__"):
-                return NotImplemented  # Another library's array: it may know what to do.
+        if hasattr(type(operand), "__array_ufunc__") and not isinstance(operand, (Tensor, np.ndarray, np.generic)):
+            return NotImplemented  # Another library's array: it may know what to do.
     return call(ufunc, (a, b), {})

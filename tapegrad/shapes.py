@@ -76,14 +76,56 @@ def select(mask: Any, g: Any) -> Any:
     return np.where(mask, g, 0)
 
 
+_add_reduce: Any = np.add.reduce
 LARGE = 1 << 12  # elements: from here on the quicker roads below are worth their set-up
 
 
 def sum_axes(x: Any, axes: Any, keepdims: bool = False) -> Any:
-    """The sum over axes: ``np.sum`` by its quickest road."""
-    if type(x) is np.ndarray:
-        return np.add.reduce(x, axes, None, None, keepdims)
-    return np.sum(x, axis=axes, keepdims=keepdims)
+    """The sum over axes, for rules: ``np.sum``, but in whichever order of adding is quickest.
+
+    >>> sum_axes(np.ones((2, 3)), (0,))
+    array([2., 2., 2.])
+    """
+    if type(x) is not np.ndarray:
+        return np.sum(x, axis=axes, keepdims=keepdims)
+    if x.size < LARGE or type(axes) is not tuple or keepdims or x.dtype.char not in "fdFD" or not x.flags.c_contiguous:
+        return _add_reduce(x, axes, None, None, keepdims)  # By position: 60 ns quicker.
+    return _sum_of_large(x, axes)
+
+
+def _sum_of_large(x: Any, axes: tuple[int, ...]) -> Any:
+    """Sum over the leading axes, the trailing ones, or both, of an array in C order.
+
+    np.add.reduce is slow where the axis that is contiguous in memory is short, three to a hundred times
+    (shapes (10^6, 2) to (10^5, 64), and the other way round). A product with ones is quick only while
+    the array fits the cache, and loses where BLAS shares it out among busy cores.
+    """
+    ndim, shape = x.ndim, x.shape
+    summed = frozenset(axes)
+    lead, stop = 0, ndim
+    while lead in summed:
+        lead += 1
+    while stop > lead and stop - 1 in summed:
+        stop -= 1
+    if lead + ndim - stop != len(axes) or lead == ndim:
+        return np.add.reduce(x, axis=axes)
+    if stop < ndim:
+        x = x.reshape(*shape[:stop], -1)
+        # A longer run is summed pairwise by np.add.reduce, which is as quick there and more exact.
+        x = np.einsum("...i->...", x) if x.shape[-1] <= 128 else np.add.reduce(x, axis=-1)
+    return _sum_of_rows(x.reshape(-1, *shape[lead:stop])) if lead else x
+
+
+def _sum_of_rows(x: Any) -> Any:
+    """The sum over the first axis; several short rows are taken as one long one, and that is folded at the end."""
+    n, width = len(x), x[0].size
+    fold = 512 // max(width, 1)
+    if fold < 2 or n < 2 * fold:
+        return np.add.reduce(x, axis=0)
+    whole = n - n % fold
+    folded = np.add.reduce(x[:whole].reshape(-1, fold * width), axis=0).reshape(fold, *x.shape[1:])
+    total = np.add.reduce(folded, axis=0)
+    return total if whole == n else total + np.add.reduce(x[whole:], axis=0)
 
 
 @functools.lru_cache(maxsize=256)
@@ -103,10 +145,10 @@ def unbroadcast(g: Any, shape: Shape) -> Any:
     if present == shape:
         return g
     lead = len(present) - len(shape)
-    if lead and present[lead:] == shape and g.size and type(g) is np.ndarray and g.dtype.char in "fdFD":
+    if lead and 0 < g.size <= 1 << 16 and type(g) is np.ndarray and present[lead:] == shape and g.dtype.char in "fdFD":
         # The sum over leading axes as a product with ones: three times quicker than add.reduce on
-        # small arrays, up to eight times on large ones, and the rows are added in the same order.
-        if len(present) == 2:
+        # small arrays, and the rows are added in the same order. Not on large ones: see _sum_of_large.
+        if lead == 1 and len(shape) == 1:
             return _ones(present[0], g.dtype).dot(g)
         rows = g.reshape(math.prod(present[:lead]), -1)
         return _ones(len(rows), g.dtype).dot(rows).reshape(shape)
@@ -206,7 +248,9 @@ def scatter_add(g: Any, index: Any, shape: Shape) -> Any:
 
 def scattered(g: Any, index: Any, shape: Shape) -> Any:
     """``scatter_add`` as rules call it: of plain arrays without the detour by dispatch."""
-    return _scattered(g, index, shape) if type(g) is np.ndarray else scatter_add(g, index, shape)
+    if type(g) is np.ndarray or isinstance(g, np.generic):
+        return _scattered(g, index, shape)
+    return scatter_add(g, index, shape)
 
 
 def _scattered(g: Any, index: Any, shape: Shape) -> Any:
@@ -226,7 +270,8 @@ _BASIC = frozenset({int, bool, slice, type(None), type(Ellipsis), np.bool_, *(np
 
 def _unrepeating(index: Any) -> bool:
     """Whether an index can't name a place twice."""
-    return all(map(_is_basic_or_mask, index)) if type(index) is tuple else _is_basic_or_mask(index)
+    items = index if type(index) is tuple else (index,)
+    return _BASIC.issuperset(map(type, items)) or all(map(_is_basic_or_mask, items))
 
 
 def _is_basic_or_mask(item: Any) -> bool:

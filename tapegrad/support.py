@@ -1,6 +1,9 @@
-"""What is differentiable, as a table: ``python -m tapegrad.support`` prints the one in the README."""
+"""What is differentiable, as a table: ``python -m tapegrad.support README.md`` renews the one there."""
 
+import re
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import tapegrad  # noqa: F401 - registers every rule
 from tapegrad.primitive import TABLE, Elementwise, Known, Primitive, name_of
@@ -41,5 +44,15 @@ def markdown() -> str:
     return "\n".join([f"{tally}.", "", *lines])
 
 
+def renewed(text: str) -> str:
+    """``text`` with the table between its two marks made anew."""
+    table = f"<!-- table -->\n{markdown()}\n<!-- /table -->"
+    return re.sub(r"<!-- table -->.*<!-- /table -->", lambda _match: table, text, flags=re.DOTALL)
+
+
 if __name__ == "__main__":
-    print(markdown())
+    if len(sys.argv) > 1:
+        path = Path(sys.argv[1])
+        path.write_text(renewed(path.read_text()))
+    else:
+        print(markdown())

@@ -6,75 +6,29 @@ operators and methods come in beside them. All lead to a road (roads.py), or the
 
 import operator
 from collections.abc import Callable
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import numpy as np
 
-import tapegrad.ops  # noqa: F401 - the rules of NumPy's own functions
 from tapegrad import dispatch, roads
 from tapegrad.conversions import Conversions
-from tapegrad.dispatch import call, make, records
+from tapegrad.dispatch import call, make
 from tapegrad.entries import POSITIONS, Entry, Leaf, leaf_of
 from tapegrad.errors import ArgumentError, ConversionError, DTypeError, RecordingError, ShapeError, WriteError
 from tapegrad.gradients import LOCK, deposit, owned_arrays
 from tapegrad.hooks import Handle, Hooks
 from tapegrad.methods import ArrayMethods
+from tapegrad.operators import Operators
 from tapegrad.primitive import TABLE, name_of
-from tapegrad.recording import STATE, enable_grad, no_grad
-from tapegrad.roads import binary, general, road_of, single, two, unary
+from tapegrad.recording import STATE, enable_grad
+from tapegrad.roads import road_of, single
 from tapegrad.shapes import Spec, cast, seed_like, spec_of
 from tapegrad.tape import replay
-
-
-def _compared(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """A comparison, or an operator on bits: constant, so on plain arrays, with NumPy's own errors."""
-
-    def operate(a: Any, b: Any) -> Any:
-        if hasattr(type(b), "__array_ufunc__") and not isinstance(b, (Tensor, np.ndarray, np.generic)):
-            return NotImplemented
-        if isinstance(b, (np.ma.MaskedArray, np.matrix)):
-            raise DTypeError(f"comparison: {type(b).__name__} is refused as an operand; pass a plain array")
-        return compare(a._value, b._value if type(b) is Tensor else b)
-
-    return operate
-
-
-def _rebinding(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any, Any], Any]:
-    """An in-place operator."""
-
-    def in_place(a: Any, b: Any) -> Any:
-        if isinstance(a._value, np.generic) and not (a._entry and leaf_of(a._entry)):
-            return operate(a, b)  # NumPy's scalars are immutable: the name is bound anew.
-        state = STATE.get()
-        if state.enabled and (a._entry is not None or records(b)):
-            raise WriteError(
-                f"{symbol} would write to a recording tensor; write x = x {symbol[:-1]} ..., "
-                f"or update a leaf inside 'with tapegrad.no_grad():'"
-            )
-        with no_grad():
-            result = operate(a, b)
-        value = result._value if type(result) is Tensor else result
-        if value.shape != a._spec.shape:
-            raise ShapeError(f"{symbol}: a result of shape {value.shape} doesn't fit a tensor of shape {a._spec.shape}")
-        if not np.can_cast(value.dtype, a._spec.dtype, "same_kind"):
-            raise DTypeError(f"{symbol}: a result of dtype {value.dtype} can't be cast to {a._spec.dtype}")
-        # A new buffer, never a write into the old one: entries may hold that, and .data was given out.
-        value = np.asarray(value, a._spec.dtype)
-        a._value = value if a._spec.ndim else value[()]
-        if not a.is_leaf:
-            a._entry = None  # Every place was written: constants now, and no stale gradient.
-        return a
-
-    return in_place
-
-
-# ---------------------------------------------------------------- the class
-
 
 _reshape = single(TABLE[np.reshape])
 
 
-class Tensor(Conversions, ArrayMethods):
+class Tensor(Operators, Conversions, ArrayMethods):
     """An array that records what is done to it; made by ``tapegrad.tensor``.
 
     It behaves as the ndarray of its value in NumPy's functions, operators and methods.
@@ -114,9 +68,9 @@ class Tensor(Conversions, ArrayMethods):
             if issubclass(kind, (np.ma.MaskedArray, np.matrix)):
                 raise DTypeError(f"{name_of(function)}: {kind.__name__} is refused as an operand; pass a plain array")
         known = TABLE.get(function)
-        if known is not None and known.kind == "primitive" and args and type(args[0]) is Tensor:
-            if known.arity is not None and len(args) >= known.arity:
-                return (known.road or road_of(known))(*args, **kwargs)
+        quick = known is not None and known.kind == "primitive" and known.arity is not None
+        if known is not None and quick and len(args) >= known.arity and type(args[0]) is Tensor:
+            return (known.road or road_of(known))(*args, **kwargs)
         return call(function, args, kwargs)
 
     # -------------------------------- what it is
@@ -195,7 +149,9 @@ class Tensor(Conversions, ArrayMethods):
         if bool(value) == self.requires_grad:
             return
         if not self.is_leaf:
-            raise RecordingError("requires_grad: only a leaf can be changed; use .detach() for a tensor that doesn't record")
+            raise RecordingError(
+                "requires_grad: only a leaf can be changed; use .detach() for a tensor that doesn't record"
+            )
         if value:
             self._entry = getattr(self, "_frozen", None) or _leaf_entry(self._spec, "requires_grad=True")
         else:
@@ -292,7 +248,9 @@ class Tensor(Conversions, ArrayMethods):
                     f"sum it, or pass grad= of that shape"
                 )
             if spec.dtype.kind == "c":
-                raise ArgumentError("backward: a complex result has no gradient by itself; pass grad=, or take a real part")
+                raise ArgumentError(
+                    "backward: a complex result has no gradient by itself; pass grad=, or take a real part"
+                )
             seed = seed_like(self._value)
             return make(seed, None) if recorded else seed
         if isinstance(grad, (np.ma.MaskedArray, np.matrix)):
@@ -306,7 +264,7 @@ class Tensor(Conversions, ArrayMethods):
             return cast(grad, spec.dtype) if type(grad) is Tensor else make(np.array(value, spec.dtype), None)
         return np.array(value, spec.dtype)
 
-    def detach(self) -> Self:
+    def detach(self) -> Any:
         """The same value in a tensor that doesn't record; no gradient passes."""
         return make(self._value, None, self._spec)
 
@@ -344,10 +302,10 @@ class Tensor(Conversions, ArrayMethods):
             )
         return self._entry is not None
 
-    def __copy__(self) -> Self:
+    def __copy__(self) -> Any:
         return _restored(*self._state("copy.copy"))
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return _restored(*self._state("copy.deepcopy"))
 
     def __reduce__(self) -> Any:
@@ -381,10 +339,14 @@ class Tensor(Conversions, ArrayMethods):
         """A copy; recorded, where the tensor records."""
         return call(np.copy, (self,), {})
 
-    def astype(self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+    def astype(
+        self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Any:
         """The values in another dtype; to integers or bools it is constant, and a plain array."""
         if not np.can_cast(self.dtype, dtype, casting):
-            raise TypeError(f"Cannot cast array data from {self.dtype!r} to {np.dtype(dtype)!r} according to the rule {casting!r}")
+            raise TypeError(
+                f"Cannot cast array data from {self.dtype!r} to {np.dtype(dtype)!r} according to the rule {casting!r}"
+            )
         return cast(self, np.dtype(dtype))
 
     __getitem__ = single(TABLE[operator.getitem])
@@ -395,86 +357,17 @@ class Tensor(Conversions, ArrayMethods):
         )
 
     def _written(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        raise WriteError("this method writes to its array, which can't be recorded yet; use NumPy's function that returns a result")
+        raise WriteError(
+            "this method writes to its array, which can't be recorded yet; use NumPy's function that returns a result"
+        )
 
     fill = sort = partition = put = resize = byteswap = setfield = setflags = _written
 
-    # -------------------------------- operators
-
-    __hash__ = None  # type: ignore[assignment]
-
-    __eq__ = _compared(operator.eq)  # type: ignore[assignment]
-    __ne__ = _compared(operator.ne)  # type: ignore[assignment]
-    __lt__ = _compared(operator.lt)
-    __le__ = _compared(operator.le)
-    __gt__ = _compared(operator.gt)
-    __ge__ = _compared(operator.ge)
-    __and__ = _compared(operator.and_)
-    __or__ = _compared(operator.or_)
-    __xor__ = _compared(operator.xor)
-    __lshift__ = _compared(operator.lshift)
-    __rshift__ = _compared(operator.rshift)
-    __rand__ = _compared(lambda a, b: b & a)
-    __ror__ = _compared(lambda a, b: b | a)
-    __rxor__ = _compared(lambda a, b: b ^ a)
-    __rlshift__ = _compared(lambda a, b: b << a)
-    __rrshift__ = _compared(lambda a, b: b >> a)
-    __floordiv__ = _compared(operator.floordiv)
-    __rfloordiv__ = _compared(lambda a, b: b // a)
-
-    def __invert__(self) -> Any:
-        return ~self._value
-
-    __neg__ = unary(np.negative)
-    __pos__ = unary(np.positive)
-    __abs__ = unary(np.absolute)
-    __add__, __radd__ = binary(np.add, operator.add)
-    __sub__, __rsub__ = binary(np.subtract, operator.sub)
-    __mul__, __rmul__ = binary(np.multiply, operator.mul)
-    __truediv__, __rtruediv__ = binary(np.divide, operator.truediv)
-    __mod__, __rmod__ = binary(np.remainder, operator.mod)
-    _power, __rpow__ = binary(np.power, operator.pow)
-
-    def __pow__(self, exponent: Any) -> Any:
-        # NumPy itself takes these roads for Python numbers: its value, its speed.
-        if type(exponent) in (int, float) and self._spec.dtype.kind in "fc":
-            quick = _POWERS.get(exponent)
-            if quick is not None:
-                return road_of(TABLE[quick])(self)
-        return self._power(exponent)
-
-    def __divmod__(self, other: Any) -> Any:
-        return self // other, self % other
-
-    def __rdivmod__(self, other: Any) -> Any:
-        return other // self, other % self
-
-    __matmul__ = two(TABLE[np.matmul], operator.matmul)
-
-    def __rmatmul__(self, other: Any) -> Any:
-        return general(np.matmul, other, self)
-
-    __iadd__ = _rebinding(__add__, "+=")
-    __isub__ = _rebinding(__sub__, "-=")
-    __imul__ = _rebinding(__mul__, "*=")
-    __itruediv__ = _rebinding(__truediv__, "/=")
-    __ifloordiv__ = _rebinding(__floordiv__, "//=")
-    __imod__ = _rebinding(__mod__, "%=")
-    __ipow__ = _rebinding(__pow__, "**=")
-    __imatmul__ = _rebinding(__matmul__, "@=")
-    __iand__ = _rebinding(__and__, "&=")
-    __ior__ = _rebinding(__or__, "|=")
-    __ixor__ = _rebinding(__xor__, "^=")
-    __ilshift__ = _rebinding(__lshift__, "<<=")
-    __irshift__ = _rebinding(__rshift__, ">>=")
-
-
-_POWERS = {2: np.square, 1: np.positive, -1: np.reciprocal, 0.5: np.sqrt}
 
 dispatch.Tensor = roads.Tensor = Tensor
 
 
-def tensor(data: Any, dtype: Any = None, requires_grad: bool | None = None) -> Tensor:
+def tensor(data: Any, dtype: Any = None, requires_grad: bool | None = None) -> Any:
     """A tensor with a copy of ``data``.
 
     data : anything that ``np.array`` makes numbers or bools of, of any shape
@@ -514,7 +407,9 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool | None = None) -> T
 
 def _leaf_entry(spec: Spec, what: str) -> Entry:
     if spec.dtype.kind not in "fc":
-        raise DTypeError(f"{what}: dtype {spec.dtype} can't record; only floats and complex numbers have gradients: 3.0, not 3")
+        raise DTypeError(
+            f"{what}: dtype {spec.dtype} can't record; only floats and complex numbers have gradients: 3.0, not 3"
+        )
     return [next(POSITIONS), Leaf(spec)]
 
 

@@ -1,0 +1,137 @@
+"""Operators: Python's, on a tensor. Arithmetic takes a road; comparisons are constant; in place is refused or new."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import tapegrad.ops  # noqa: F401 - the rules of NumPy's own functions, which the roads look up
+from tapegrad.dispatch import records
+from tapegrad.entries import leaf_of
+from tapegrad.errors import DTypeError, ShapeError, WriteError
+from tapegrad.primitive import TABLE
+from tapegrad.recording import STATE, no_grad
+from tapegrad.roads import binary, general, road_of, two, unary
+
+
+def _compared(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A comparison, or an operator on bits: constant, so on plain arrays, with NumPy's own errors."""
+
+    def operate(a: Any, b: Any) -> Any:
+        if hasattr(type(b), "__array_ufunc__") and not isinstance(b, (type(a), np.ndarray, np.generic)):
+            return NotImplemented
+        if isinstance(b, (np.ma.MaskedArray, np.matrix)):
+            raise DTypeError(f"comparison: {type(b).__name__} is refused as an operand; pass a plain array")
+        return compare(a._value, b._value if type(b) is type(a) else b)
+
+    return operate
+
+
+def _rebinding(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any, Any], Any]:
+    """An in-place operator."""
+
+    def in_place(a: Any, b: Any) -> Any:
+        if isinstance(a._value, np.generic) and not (a._entry and leaf_of(a._entry)):
+            return operate(a, b)  # NumPy's scalars are immutable: the name is bound anew.
+        state = STATE.get()
+        if state.enabled and (a._entry is not None or records(b)):
+            raise WriteError(
+                f"{symbol} would write to a recording tensor; write x = x {symbol[:-1]} ..., "
+                f"or update a leaf inside 'with tapegrad.no_grad():'"
+            )
+        with no_grad():
+            result = operate(a, b)
+        value = getattr(result, "_value", result)
+        if value.shape != a._spec.shape:
+            raise ShapeError(f"{symbol}: a result of shape {value.shape} doesn't fit a tensor of shape {a._spec.shape}")
+        if not np.can_cast(value.dtype, a._spec.dtype, "same_kind"):
+            raise DTypeError(f"{symbol}: a result of dtype {value.dtype} can't be cast to {a._spec.dtype}")
+        # A new buffer, never a write into the old one: entries may hold that, and .data was given out.
+        value = np.asarray(value, a._spec.dtype)
+        a._value = value if a._spec.ndim else value[()]
+        if not a.is_leaf:
+            a._entry = None  # Every place was written: constants now, and no stale gradient.
+        return a
+
+    return in_place
+
+
+# NumPy itself takes these roads for Python numbers: its value, its speed.
+_POWERS = {2: np.square, 1: np.positive, -1: np.reciprocal, 0.5: np.sqrt}
+
+
+class Operators:
+    """Every operator of ndarray, its reflected form, and its form in place."""
+
+    __slots__ = ()
+
+    _value: Any
+    _spec: Any
+    _entry: Any
+
+    __hash__ = None  # type: ignore[assignment]
+
+    __eq__ = _compared(operator.eq)
+    __ne__ = _compared(operator.ne)
+    __lt__ = _compared(operator.lt)
+    __le__ = _compared(operator.le)
+    __gt__ = _compared(operator.gt)
+    __ge__ = _compared(operator.ge)
+    __and__ = _compared(operator.and_)
+    __or__ = _compared(operator.or_)
+    __xor__ = _compared(operator.xor)
+    __lshift__ = _compared(operator.lshift)
+    __rshift__ = _compared(operator.rshift)
+    __rand__ = _compared(lambda a, b: b & a)
+    __ror__ = _compared(lambda a, b: b | a)
+    __rxor__ = _compared(lambda a, b: b ^ a)
+    __rlshift__ = _compared(lambda a, b: b << a)
+    __rrshift__ = _compared(lambda a, b: b >> a)
+    __floordiv__ = _compared(operator.floordiv)
+    __rfloordiv__ = _compared(lambda a, b: b // a)
+
+    def __invert__(self) -> Any:
+        return ~self._value
+
+    __neg__ = unary(np.negative)
+    __pos__ = unary(np.positive)
+    __abs__ = unary(np.absolute)
+    __add__, __radd__ = binary(np.add, operator.add)
+    __sub__, __rsub__ = binary(np.subtract, operator.sub)
+    __mul__, __rmul__ = binary(np.multiply, operator.mul)
+    __truediv__, __rtruediv__ = binary(np.divide, operator.truediv)
+    __mod__, __rmod__ = binary(np.remainder, operator.mod)
+    _power, __rpow__ = binary(np.power, operator.pow)
+
+    def __pow__(self, exponent: Any) -> Any:
+        if type(exponent) in (int, float) and self._spec.dtype.kind in "fc":
+            quick = _POWERS.get(exponent)
+            if quick is not None:
+                return road_of(TABLE[quick])(self)
+        return self._power(exponent)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    __matmul__ = two(TABLE[np.matmul], operator.matmul)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return general(np.matmul, other, self)
+
+    __iadd__ = _rebinding(__add__, "+=")
+    __isub__ = _rebinding(__sub__, "-=")
+    __imul__ = _rebinding(__mul__, "*=")
+    __itruediv__ = _rebinding(__truediv__, "/=")
+    __ifloordiv__ = _rebinding(__floordiv__, "//=")
+    __imod__ = _rebinding(__mod__, "%=")
+    __ipow__ = _rebinding(__pow__, "**=")
+    __imatmul__ = _rebinding(__matmul__, "@=")
+    __iand__ = _rebinding(__and__, "&=")
+    __ior__ = _rebinding(__or__, "|=")
+    __ixor__ = _rebinding(__xor__, "^=")
+    __ilshift__ = _rebinding(__lshift__, "<<=")
+    __irshift__ = _rebinding(__rshift__, ">>=")

@@ -1,0 +1,37 @@
+"""The README is true: its programs run, what it prints is printed, its table is the library's."""
+
+import doctest
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tapegrad.support import renewed
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_opening_program_gives_the_gradient(capsys: pytest.CaptureFixture[str]) -> None:
+    program = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[0]
+    names: dict[str, object] = {}
+    exec(program, names)
+    x, w = np.array([1.0, 2.0, 3.0]), np.array([0.5, -1.0, 2.0])
+    assert capsys.readouterr().out == f"{w * np.sin(2 * x * w)}\n{x * np.sin(2 * x * w)}\n"
+
+
+def test_every_session_in_the_readme_prints_what_it_says() -> None:
+    failed, tried = doctest.testfile(str(README), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert tried > 5
+    assert failed == 0
+
+
+def test_the_support_table_is_current() -> None:
+    text = README.read_text()
+    assert renewed(text) == text, "run: python -m tapegrad.support README.md"
+
+
+def test_there_are_two_commands_and_each_makes_its_own_environment() -> None:
+    commands = re.findall(r"^python3 -m venv .*$", README.read_text(), re.MULTILINE)
+    assert [command.rsplit("-m ", 1)[1] for command in commands] == ["tapegrad.examples.digits", "pytest"]
+    assert all("pip install" in command for command in commands)
