@@ -46,11 +46,6 @@ class Conversions:
         """
         return _read_only(np.asarray(self._value))
 
-    @property
-    def data(self) -> Any:
-        """The present value as a read-only array: to change a parameter, ``with tg.no_grad(): p -= ...``."""
-        return self.numpy()
-
     def item(self, *index: Any) -> Any:
         """The value of one element as a Python number."""
         return self._value.item(*index)

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from tapegrad.borrowed import Watched, keep
-from tapegrad.entries import POSITIONS, Entry, leaf_of, unhooked
+from tapegrad.entries import POSITIONS, Entry, leaf_of, parts, unhooked
 from tapegrad.errors import DTypeError, NotDifferentiableError, RuleError, UnexpectedArgumentError, WriteError
 from tapegrad.primitive import TABLE, Creation, Elementwise, Known, name_of
 from tapegrad.recording import STATE, Fact, State
 from tapegrad.shapes import Spec, spec_of
 
-NOTHING: dict[str, Any] = {}  # the parameters of an entry that has none
 Tensor: Any = None  # tensor.py names the class here, once it is made: it stands above, and builds on this
 
 _new = object.__new__
@@ -75,7 +74,7 @@ def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         return wrapped(y)
     if type(known) is Elementwise:
         parents = _parents_with_slopes(known, values, parents)
-        parameters = NOTHING  # They shaped the value; a slope reads none.
+        parameters = {}  # They shaped the value; a slope reads none.
         if all(parent is None for parent in parents):
             return y  # Constant in all that records: a plain array, as the table's constants give.
     return _recorded(known, y, operands, values, parameters, parents, state)
@@ -129,13 +128,11 @@ def _recorded(
             saved.append(keep(value, watched, state.debugging) if read else spec_of(value))
         else:
             saved.append(value)
-    if parameters:
-        parameters = {
-            name: keep(value, watched, state.debugging) for name, value in parameters.items() if name in known.read
-        }
-    entry: Entry = [next(POSITIONS), known, None, tuple(saved), parameters, tuple(parents), watched or None, None]
-    if state.debugging:
-        entry[7] = _callers_line()
+    packed: Any = ()
+    if type(known) is not Elementwise:
+        packed = known.pack({name: keep(v, watched, state.debugging) for name, v in parameters.items() if name in known.read})
+    where = _callers_line() if state.debugging else None
+    entry: Entry = [next(POSITIONS), known, None, packed, watched or None, where, *saved, *parents]
     if first is y:
         spec = spec_of(y)
         entry[2] = y if reads_y else spec
@@ -251,7 +248,7 @@ def _outputs(y: tuple[Any, ...], node: Entry) -> Any:
 
 
 def _fact(entry: Entry, y: Any) -> Fact:
-    _position, known, kept, operands, _parameters, parents, _watched, _where = entry
+    known, kept, operands, _parameters, parents = parts(entry)
     held = sum(v.nbytes for v in (kept, *operands) if isinstance(v, np.ndarray))
     return Fact(-entry[0], known.name, tuple(_operand_name(p) for p in parents), y.shape, y.dtype, held)
 

@@ -4,7 +4,7 @@ The essay in tape.py says what they are for.
 """
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tapegrad.errors import RecordingError
@@ -31,17 +31,17 @@ class Outputs(list[Any]):
     size = 0
 
 
-def parts(form: Entry) -> tuple[Any, Any, tuple[Any, ...], dict[str, Any], tuple[Entry | None, ...]]:
+def parts(form: Entry) -> tuple[Any, Any, Sequence[Any], Any, Sequence[Entry | None]]:
     """An operation's entry as (known, y, operands, parameters, parents), whichever its form."""
     match form:
         case [_, known, y, x, parent]:
-            return known, y, (x,), {}, (parent,)
+            return known, y, (x,), (), (parent,)
         case [_, known, y, x, parameters, parent]:
             return known, y, (x,), parameters, (parent,)
         case [_, known, y, a, b, parent_a, parent_b]:
-            return known, y, (a, b), {}, (parent_a, parent_b)
-        case [_, known, y, operands, parameters, parents, _watched, _where]:
-            return known, y, operands, parameters, parents
+            return known, y, (a, b), (), (parent_a, parent_b)
+        case [_, known, y, parameters, _watched, _where, *rest] if rest:
+            return known, y, rest[: len(rest) // 2], parameters, rest[len(rest) // 2 :]
     raise spent()
 
 
@@ -87,10 +87,12 @@ def spent() -> RecordingError:
 
 
 def annotate(error: Exception, entry: Entry) -> None:
-    """Say in a note on the error which operation was being replayed."""
-    entry = unhooked(entry)
-    if len(entry) >= 5 and not isinstance(error, RecordingError):
-        known, _y, operands, _parameters, _parents = parts(entry)
-        given = ", ".join(str(getattr(o, "shape", o)) for o in operands)
-        where = f", at {entry[7]}" if len(entry) == 8 and entry[7] else "; record under tapegrad.debug() to see where"
-        error.add_note(f"while replaying {known.name} of operands {given}{where}")
+    """Say in a note on the error which operation was being replayed, or whose hook was run."""
+    form = unhooked(entry)
+    if len(form) < 5 or isinstance(error, RecordingError):
+        return
+    known, _y, operands, _parameters, _parents = parts(form)
+    given = ", ".join(str(getattr(o, "shape", o)) for o in operands)
+    doing = "while replaying" if entry is form else "in a hook on the result of"
+    where = f", at {form[5]}" if len(form) >= 8 and form[5] else "; record under tapegrad.debug() to see where"
+    error.add_note(f"{doing} {known.name} of operands {given}{where}")

@@ -156,7 +156,7 @@ class Primitive(Known):
         self.arity = None if variadic else len(operands)
         self.operands = tuple(p.name.lstrip("_") for p in operands)
         self.parameters = tuple(p.name.lstrip("_") for p in parameters)
-        self.read = frozenset(p.name for p in parameters if not p.name.startswith("_"))
+        self.read = {p.name: p.default for p in parameters if not p.name.startswith("_")}
         unread = {p.name: None for p in parameters if p.name.startswith("_") and p.default is p.empty}
         self.rule = functools.partial(self.rule, **unread) if unread else self.rule
         self.reads_y = not y.name.startswith("_")
@@ -164,6 +164,22 @@ class Primitive(Known):
         expected = getattr(self.function, "nin", self.arity)
         if expected != self.arity:
             raise RegistrationError(f"{self.name} has {expected} operands, its rule {self.arity}")
+
+    def pack(self, parameters: dict[str, Any]) -> Any:
+        """The parameters that the rule reads, as an entry holds them: a dict would take 200 bytes."""
+        if len(self.read) == 1:
+            ((name, default),) = self.read.items()
+            return parameters.get(name, default)
+        return tuple([parameters.get(name, default) for name, default in self.read.items()])
+
+    def pull(self, g: Any, y: Any, operands: Sequence[Any], packed: Any) -> Any:
+        """What the rule returns for the packed parameters."""
+        if not self.read:
+            return self.rule(g, y, *operands)
+        if len(self.read) == 1:
+            (name,) = self.read
+            return self.rule(g, y, *operands, **{name: packed})
+        return self.rule(g, y, *operands, **dict(zip(self.read, packed, strict=True)))
 
     def keeps(self, wanted: Sequence[bool]) -> tuple[bool, Sequence[bool]]:
         """Whether the output and each operand are kept, given which operands record."""

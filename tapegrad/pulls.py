@@ -31,7 +31,7 @@ def cotangents(
     g: Any,
     y: Any,
     operands: Sequence[Any],
-    parameters: dict[str, Any],
+    parameters: Any,
     wanted: Sequence[Any],
     careful: bool,
 ) -> Iterable[tuple[Any, Any]]:
@@ -98,7 +98,7 @@ def _tamed_operands(
     g: Any,
     y: Any,
     operands: Sequence[Any],
-    parameters: dict[str, Any],
+    parameters: Any,
 ) -> Sequence[Any]:
     """The operands of a multilinear function, with 0 for what isn't finite and meets only zero cotangents.
 
@@ -123,10 +123,10 @@ def _by_rule(
     g: Any,
     y: Any,
     operands: Sequence[Any],
-    parameters: dict[str, Any],
+    parameters: Any,
     wanted: Sequence[Any],
 ) -> list[tuple[Any, Any]]:
-    result = known.rule(g, y, *operands, **parameters)
+    result = known.pull(g, y, operands, parameters)
     if type(result) is not tuple:
         result = (result,)
     if len(result) != len(operands):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.borrowed import ATOMS
-from tapegrad.dispatch import NOTHING, call, make
+from tapegrad.dispatch import call, make
 from tapegrad.entries import POSITIONS
 from tapegrad.primitive import TABLE, Elementwise, Primitive
 from tapegrad.recording import ON, STATE
@@ -205,11 +205,13 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
             next(POSITIONS),
             known,
             y if keeps_y else spec,
-            (x if keeps_a else a._spec, z if keeps_b else b._spec),
-            NOTHING,
-            (parent_a, parent_b),
+            (),
             None,
             None,
+            x if keeps_a else a._spec,
+            z if keeps_b else b._spec,
+            parent_a,
+            parent_b,
         ]
         return make(y, entry, spec)
 
@@ -218,15 +220,14 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
 
 def single(known: Any) -> Callable[..., Any]:
     """The operator of a primitive of one tensor, with parameters that are numbers, strings and such."""
-    function, run, names, read = known.function, known.run, known.parameters, known.read
+    function, run, names, pack = known.function, known.run, known.parameters, known.pack
     keeps_y, (keeps_x,) = known.reads_y, known.reads
-    reads_all = read.issuperset(names)
 
     def operate(a: Any, *args: Any, **kwargs: Any) -> Any:
         parent = a._entry
         if parent is None or STATE.get() is not ON:
             return call(function, (a, *args), kwargs)
-        parameters = NOTHING
+        packed = nothing
         if args or kwargs:
             if len(args) > len(names):
                 return call(function, (a, *args), kwargs)
@@ -237,8 +238,7 @@ def single(known: Any) -> Callable[..., Any]:
                     return call(function, (a, *args), kwargs)
             if kwargs and (args or not known_names.issuperset(kwargs)):
                 return call(function, (a, *args), kwargs)
-            if not reads_all:
-                parameters = {name: value for name, value in parameters.items() if name in read}
+            packed = pack(parameters)
         x = a._value
         y = run(x, *args, **kwargs)
         try:
@@ -250,9 +250,10 @@ def single(known: Any) -> Callable[..., Any]:
         t = _new(Tensor)
         t._value = y
         t._spec = spec
-        t._entry = [next(POSITIONS), known, y if keeps_y else spec, x if keeps_x else a._spec, parameters, parent]
+        t._entry = [next(POSITIONS), known, y if keeps_y else spec, x if keeps_x else a._spec, packed, parent]
         return t
 
+    nothing = pack({})
     known_names = frozenset(names) - {"out"}
     known.road = operate
     return operate

@@ -16,7 +16,7 @@ a list costs a third of an object, and can be emptied as the sweep passes):
     [position, known, y, x, parent]                             elementwise, one real operand
     [position, known, y, x, parameters, parent]                 one operand
     [position, known, y, a, b, parent_a, parent_b]              elementwise, two alike real operands
-    [position, known, y, operands, parameters, parents, watched, where]     anything
+    [position, known, y, parameters, watched, where, *operands, *parents]   anything
 
 ``known`` is what the table says of the function. Where its rule doesn't read y or an operand, the spec
 (shape and dtype) stands in for it. A parent is None where the operand doesn't record. ``watched`` are
@@ -75,7 +75,9 @@ class _Sweep:
         self.totals: list[tuple[Leaf, Any]] = []
         self.keep = keep
         self.intact = False  # whether it is known that no entry ahead is spent
-        self.seen_finite: dict[int, Any] = {}  # position -> the cotangent that was looked at
+        self.looked_at: dict[int, Any] = {}  # what is pending and was found finite, by position
+        self.arrived = 0  # how many totals were
+        self.hooked: dict[int, Any] = {}  # what hooks made of cotangents since the safe point: they run once
 
     def trusting(self) -> bool:
         """Replay without looking at slopes. False: met what isn't finite, and went back to a safe point."""
@@ -107,7 +109,7 @@ class _Sweep:
                 while True:  # Down a chain, as long as the parent is newer than all that is pending.
                     if g.size > LARGE:
                         large += 1
-                        if large > INTERVAL:
+                        if large > INTERVAL + len(pending):  # So that looking costs no more than sweeping.
                             pending[entry[0]] = g
                             heappush(queue, entry)
                             if not self._settle(passed):
@@ -140,12 +142,12 @@ class _Sweep:
                         g = known.pull(g, y, x)
                     elif form == 6:
                         _, known, y, x, parameters, parent = entry
-                        g = known.rule(g, y, x, **parameters)
+                        g = known.pull(g, y, (x,), parameters)
                         if type(g) is not np.ndarray or g.shape != x.shape or g.dtype is not x.dtype:
                             g = settled(known, g, x)
                             if g is None:
                                 break
-                    elif form == 8:
+                    elif form >= 8:
                         for parent, c in _pulled(entry, entry, g, None, False):
                             give(parent, c)
                         break
@@ -156,16 +158,14 @@ class _Sweep:
                         _, index, count, node = entry
                         _give_output(pending, queue, node, index, count, g)
                         break
-                    elif form == 3:  # Hooks run once, and see no nan that a strong zero would have spared.
-                        pending[entry[0]] = g
-                        heappush(queue, passed.pop())
-                        if not self._settle(passed):
+                    elif form == 3:
+                        _, hooks, inner = entry
+                        if not finite(g):  # Hooks see no nan that a strong zero would have spared.
                             return self._back_to(safe)
                         self._require_intact()
-                        passed.append(self._run_hooks())
-                        safe, large = self._point(), 0
-                        owned.clear()
-                        break
+                        g = self.hooked[entry[0]] = hooks.run(g)
+                        entry = inner
+                        continue
                     else:
                         raise spent()
                     if parent[0] >= newest:
@@ -183,14 +183,16 @@ class _Sweep:
         """Replay with a look at every slope; and with ``lift``, so that the sweep records itself."""
         self._require_intact()
         pending, queue = self.pending, self.queue
-        entry: Entry = queue[0]
+        at: Entry = queue[0]
         try:
             while queue:
                 entry = heapq.heappop(queue)
                 g = pending.pop(entry[0])
-                form = entry
-                while len(form) == 3:  # Hooks; the entry itself is within.
-                    g, form = form[1].run(g), form[2]
+                at = form = entry  # at: what an error is about, the hooks first and then the rule
+                while len(form) == 3:
+                    g = self.hooked.get(form[0]) if form[0] in self.hooked else form[1].run(g)
+                    form = form[2]
+                at = form
                 if len(form) == 2:
                     self.totals.append((form[1], g))
                 elif len(form) == 4:
@@ -206,7 +208,7 @@ class _Sweep:
                 if not self.keep:
                     free(entry)
         except Exception as error:
-            annotate(error, entry)
+            annotate(error, at)
             raise
 
     def _point(self) -> tuple[dict[int, Any], list[Entry], int]:
@@ -233,25 +235,17 @@ class _Sweep:
                 elif len(entry) == 3:
                     free(entry)
         passed.clear()
+        self.hooked.clear()
         return True
 
     def _all_finite(self) -> bool:
         """Whether every cotangent that waits or has arrived is finite; none is looked at twice."""
-        arrived = [(-id(leaf), total) for leaf, total in self.totals]
-        for key, c in (*self.pending.items(), *arrived):
-            if self.seen_finite.get(key) is not c:
-                if not finite(c):
-                    return False
-                self.seen_finite[key] = c
+        new = [c for position, c in self.pending.items() if self.looked_at.get(position) is not c]
+        new += [total for _leaf, total in self.totals[self.arrived :]]
+        if not all(finite(c) for c in new):
+            return False
+        self.looked_at, self.arrived = dict(self.pending), len(self.totals)
         return True
-
-    def _run_hooks(self) -> Entry:
-        """Pop an entry with hooks, let them see its cotangent, and queue what is within in its place."""
-        entry = heapq.heappop(self.queue)
-        _, hooks, inner = entry
-        self.pending[entry[0]] = hooks.run(self.pending[entry[0]])
-        heapq.heappush(self.queue, inner)
-        return entry
 
     def _require_intact(self) -> None:
         """Raise where anything ahead is spent: it has to be known before the first entry is freed."""
@@ -277,9 +271,9 @@ def _give_output(pending: dict[int, Any], queue: list[Entry], node: Entry, index
 def _pulled(form: Entry, entry: Entry, g: Any, lift: Lift | None, careful: bool) -> Iterable[tuple[Entry, Any]]:
     """The cotangents of an entry's parents: pairs (parent, cotangent). ``form`` is the entry unhooked."""
     known, y, operands, parameters, parents = parts(form)
-    if len(form) == 8 and form[6] is not None:
-        require_unchanged(form[6], known.name)
+    if len(form) >= 8 and form[4] is not None:
+        require_unchanged(form[4], known.name)
     if lift is not None:
         y = lift(y, entry)
-        operands = tuple(lift(o, p) for o, p in zip(operands, parents, strict=True))
+        operands = [lift(o, p) for o, p in zip(operands, parents, strict=True)]
     return cotangents(known, tuple(g) if type(g) is Outputs else g, y, operands, parameters, parents, careful)

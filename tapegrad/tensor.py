@@ -76,6 +76,15 @@ class Tensor(Operators, Conversions, ArrayMethods):
     # -------------------------------- what it is
 
     @property
+    def data(self) -> Any:
+        """The present value as a read-only array: to change a parameter, ``with tg.no_grad(): p -= ...``."""
+        return self.numpy()
+
+    @data.setter
+    def data(self, _value: Any) -> NoReturn:
+        raise WriteError("data can't be set; update a leaf in place: with tapegrad.no_grad(): p -= rate * p.grad")
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Lengths of the axes."""
         return self._spec.shape
