@@ -120,7 +120,7 @@ class Known:
 class Primitive(Known):
     """A function with a rule ``rule(g, y, *operands, **parameters)`` for any number of operands."""
 
-    __slots__ = ("multilinear", "operands", "parameters", "read", "reads", "reads_y", "rule")
+    __slots__ = ("multilinear", "operands", "pack", "parameters", "pull", "read", "reads", "reads_y", "rule")
 
     def __init__(
         self,
@@ -159,31 +159,38 @@ class Primitive(Known):
         self.read = {p.name: p.default for p in parameters if not p.name.startswith("_")}
         unread = {p.name: None for p in parameters if p.name.startswith("_") and p.default is p.empty}
         self.rule = functools.partial(self.rule, **unread) if unread else self.rule
+        self.pack, self.pull = _packing(self.rule, self.read)
         self.reads_y = not y.name.startswith("_")
         self.reads = tuple(not p.name.startswith("_") for p in operands)
         expected = getattr(self.function, "nin", self.arity)
         if expected != self.arity:
             raise RegistrationError(f"{self.name} has {expected} operands, its rule {self.arity}")
 
-    def pack(self, parameters: dict[str, Any]) -> Any:
-        """The parameters that the rule reads, as an entry holds them: a dict would take 200 bytes."""
-        if len(self.read) == 1:
-            ((name, default),) = self.read.items()
-            return parameters.get(name, default)
-        return tuple([parameters.get(name, default) for name, default in self.read.items()])
-
-    def pull(self, g: Any, y: Any, operands: Sequence[Any], packed: Any) -> Any:
-        """What the rule returns for the packed parameters."""
-        if not self.read:
-            return self.rule(g, y, *operands)
-        if len(self.read) == 1:
-            (name,) = self.read
-            return self.rule(g, y, *operands, **{name: packed})
-        return self.rule(g, y, *operands, **dict(zip(self.read, packed, strict=True)))
-
     def keeps(self, wanted: Sequence[bool]) -> tuple[bool, Sequence[bool]]:
         """Whether the output and each operand are kept, given which operands record."""
         return self.reads_y, self.reads if self.arity is not None else self.reads * len(wanted)
+
+
+def _packing(rule: Function, read: dict[str, Any]) -> tuple[Function, Function]:
+    """How an entry holds the parameters that a rule reads (as a dict they would take 200 bytes).
+
+    read : their names and defaults
+    Returns pack(parameters), which gives what the entry holds, and pull(g, y, operands, packed), which
+    calls the rule.
+    """
+    names, defaults = tuple(read), tuple(read.values())
+    if not names:
+        return (lambda _parameters: ()), (lambda g, y, operands, _packed: rule(g, y, *operands))
+    if len(names) == 1:
+        name, default = names[0], defaults[0]
+        return (
+            lambda parameters: parameters.get(name, default),
+            lambda g, y, operands, packed: rule(g, y, *operands, **{name: packed}),
+        )
+    return (
+        lambda parameters: tuple(map(parameters.get, names, defaults)),
+        lambda g, y, operands, packed: rule(g, y, *operands, **dict(zip(names, packed, strict=True))),
+    )
 
 
 class Elementwise(Known):

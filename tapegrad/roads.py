@@ -229,16 +229,17 @@ def single(known: Any) -> Callable[..., Any]:
             return call(function, (a, *args), kwargs)
         packed = nothing
         if args or kwargs:
-            if len(args) > len(names):
-                return call(function, (a, *args), kwargs)
-            parameters = dict(zip(names, args, strict=False)) if args else kwargs
-            for value in parameters.values():
+            if kwargs:
+                given, simple = kwargs, not args and known_names.issuperset(kwargs)
+            else:
+                given, simple = dict(zip(names, args, strict=False)), len(args) <= len(names)
+            for value in given.values():
                 kind = type(value)
                 if kind not in ATOMS and not (kind is tuple and ATOMS.issuperset(map(type, value))):
-                    return call(function, (a, *args), kwargs)
-            if kwargs and (args or not known_names.issuperset(kwargs)):
+                    simple = False
+            if not simple:
                 return call(function, (a, *args), kwargs)
-            packed = pack(parameters)
+            packed = pack(given)
         x = a._value
         y = run(x, *args, **kwargs)
         try:

@@ -147,6 +147,13 @@ class _Sweep:
                             g = settled(known, g, x)
                             if g is None:
                                 break
+                    elif form == 10:  # Of two operands: what _pulled does, written out.
+                        _, known, y, packed, watched, _, a, b, parent, other = entry
+                        if watched is not None:
+                            require_unchanged(watched, known.name)
+                        for parent, c in cotangents(known, g, y, (a, b), packed, (parent, other), False):
+                            give(parent, c)
+                        break
                     elif form >= 8:
                         for parent, c in _pulled(entry, entry, g, None, False):
                             give(parent, c)
@@ -162,7 +169,7 @@ class _Sweep:
                         _, hooks, inner = entry
                         if not finite(g):  # Hooks see no nan that a strong zero would have spared.
                             return self._back_to(safe)
-                        self._require_intact()
+                        self._require_intact(inner)
                         g = self.hooked[entry[0]] = hooks.run(g)
                         entry = inner
                         continue
@@ -212,7 +219,8 @@ class _Sweep:
             raise
 
     def _point(self) -> tuple[dict[int, Any], list[Entry], int]:
-        return dict(self.pending), list(self.queue), len(self.totals)
+        pending = {k: Outputs(c) if type(c) is Outputs else c for k, c in self.pending.items()}
+        return pending, list(self.queue), len(self.totals)
 
     def _back_to(self, point: tuple[dict[int, Any], list[Entry], int]) -> bool:
         pending, queue, arrived = point
@@ -247,12 +255,12 @@ class _Sweep:
         self.looked_at, self.arrived = dict(self.pending), len(self.totals)
         return True
 
-    def _require_intact(self) -> None:
-        """Raise where anything ahead is spent: it has to be known before the first entry is freed."""
+    def _require_intact(self, *present: Entry) -> None:
+        """Raise where anything ahead is spent: to be known before an entry is freed, or a hook runs."""
         if self.intact:
             return
-        seen = {entry[0] for entry in self.queue}
-        ahead = list(self.queue)
+        ahead = [*self.queue, *present]
+        seen = {entry[0] for entry in ahead}
         while ahead:
             for parent in parents_of(ahead.pop()):
                 if parent[0] not in seen:
@@ -265,7 +273,8 @@ def _give_output(pending: dict[int, Any], queue: list[Entry], node: Entry, index
     if node[0] not in pending:
         pending[node[0]] = Outputs([None] * count)
         heapq.heappush(queue, node)
-    pending[node[0]][index] = g
+    slots = pending[node[0]]
+    slots[index] = g if slots[index] is None else slots[index] + g
 
 
 def _pulled(form: Entry, entry: Entry, g: Any, lift: Lift | None, careful: bool) -> Iterable[tuple[Entry, Any]]:
