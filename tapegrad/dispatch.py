@@ -48,8 +48,12 @@ def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         return known.run(*args, **kwargs)
     if kwargs.get("out") is not None:
         raise WriteError(f"{known.name}: out= can't be a tensor, nor be written from one, yet")
-    result = function(*_plain(args), **_plain(kwargs))
-    return wrapped(result) if type(known) is Creation else result
+    if type(known) is Creation:
+        like = 1 if name_of(function).endswith("_like") else 0  # the prototype, of which only the shape counts
+        if any(records(value) for value in (*args[like:], *kwargs.values())):
+            raise NotDifferentiableError(f"{known.name}: no gradient passes through its arguments; .detach() them")
+        return wrapped(function(*_plain(args), **_plain(kwargs)))
+    return function(*_plain(args), **_plain(kwargs))
 
 
 def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -130,7 +134,9 @@ def _recorded(
             saved.append(value)
     packed: Any = ()
     if type(known) is not Elementwise:
-        packed = known.pack({name: keep(v, watched, state.debugging) for name, v in parameters.items() if name in known.read})
+        packed = known.pack(
+            {name: keep(v, watched, state.debugging) for name, v in parameters.items() if name in known.read}
+        )
     where = _callers_line() if state.debugging else None
     entry: Entry = [next(POSITIONS), known, None, packed, watched or None, where, *saved, *parents]
     if first is y:

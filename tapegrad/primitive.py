@@ -156,10 +156,8 @@ class Primitive(Known):
         self.arity = None if variadic else len(operands)
         self.operands = tuple(p.name.lstrip("_") for p in operands)
         self.parameters = tuple(p.name.lstrip("_") for p in parameters)
-        self.read = {p.name: p.default for p in parameters if not p.name.startswith("_")}
-        unread = {p.name: None for p in parameters if p.name.startswith("_") and p.default is p.empty}
-        self.rule = functools.partial(self.rule, **unread) if unread else self.rule
-        self.pack, self.pull = _packing(self.rule, self.read)
+        self.read = frozenset(p.name for p in parameters if not p.name.startswith("_"))
+        self.pack, self.pull = _packing(self.rule, parameters)
         self.reads_y = not y.name.startswith("_")
         self.reads = tuple(not p.name.startswith("_") for p in operands)
         expected = getattr(self.function, "nin", self.arity)
@@ -171,25 +169,27 @@ class Primitive(Known):
         return self.reads_y, self.reads if self.arity is not None else self.reads * len(wanted)
 
 
-def _packing(rule: Function, read: dict[str, Any]) -> tuple[Function, Function]:
-    """How an entry holds the parameters that a rule reads (as a dict they would take 200 bytes).
+def _packing(rule: Function, parameters: Sequence[inspect.Parameter]) -> tuple[Function, Function]:
+    """How an entry holds the parameters of a call (as a dict they would take 200 bytes more).
 
-    read : their names and defaults
-    Returns pack(parameters), which gives what the entry holds, and pull(g, y, operands, packed), which
-    calls the rule.
+    Returns pack(given), which makes of a dict by NumPy's names what the entry holds, and
+    pull(g, y, operands, packed), which calls the rule. Packed are the values in order, as many as
+    were given; of a function with one parameter, its value alone.
     """
-    names, defaults = tuple(read), tuple(read.values())
-    if not names:
-        return (lambda _parameters: ()), (lambda g, y, operands, _packed: rule(g, y, *operands))
+    if not parameters:
+        return (lambda _given: ()), (lambda g, y, operands, _packed: rule(g, y, *operands))
+    names = tuple(p.name for p in parameters)
+    public = tuple(p.name.lstrip("_") for p in parameters)
+    defaults = tuple(None if p.default is p.empty else p.default for p in parameters)
     if len(names) == 1:
-        name, default = names[0], defaults[0]
+        name = names[0]
         return (
-            lambda parameters: parameters.get(name, default),
+            lambda given: given.get(public[0], defaults[0]),
             lambda g, y, operands, packed: rule(g, y, *operands, **{name: packed}),
         )
     return (
-        lambda parameters: tuple(map(parameters.get, names, defaults)),
-        lambda g, y, operands, packed: rule(g, y, *operands, **dict(zip(names, packed, strict=True))),
+        lambda given: tuple(map(given.get, public, defaults)),
+        lambda g, y, operands, packed: rule(g, y, *operands, **dict(zip(names, packed, strict=False))),
     )
 
 
@@ -270,7 +270,7 @@ def defvjp(
     ``g`` holds None for those that nobody used. Operands are the rule's parameters without a default;
     those with one, and those after ``*``, are the function's own parameters, in its own order. What
     the rule names with a leading underscore it doesn't read, so that it isn't kept: for an operand
-    or the output a placeholder arrives, with shape, dtype, ndim and size, and for a parameter nothing.
+    or the output a placeholder arrives, with shape, dtype, ndim and size; a parameter may be None.
     The rule is plain NumPy; it conjugates for itself.
 
     cases : on what to try the rule; required of the rules of this package
@@ -333,11 +333,13 @@ def unsupported(*functions: Any, reason: str) -> None:
         _register(Known("unsupported", function, note=reason))
 
 
-def primitive(function: Function) -> Function:
+def primitive(function: Function, name: str | None = None) -> Function:
     """Make a function dispatched, as NumPy's own are (NEP 18): called with a Tensor, it records.
 
     Its operands come as arrays (or in a list or tuple of arrays); it returns an array, or a tuple of
     arrays. Give it a rule with ``defvjp``.
+
+    name : what error messages call it, where that is not its own name
 
     >>> import numpy as np, tapegrad as tg
     >>> @tg.primitive
@@ -356,6 +358,8 @@ def primitive(function: Function) -> Function:
                     return dispatch(value, dispatched, (type(value),), args, kwargs)
         return function(*args, **kwargs)
 
+    if name is not None:
+        dispatched.__qualname__, dispatched.__module__ = name, ""
     return dispatched
 
 

@@ -229,17 +229,14 @@ def single(known: Any) -> Callable[..., Any]:
             return call(function, (a, *args), kwargs)
         packed = nothing
         if args or kwargs:
-            if kwargs:
-                given, simple = kwargs, not args and known_names.issuperset(kwargs)
-            else:
-                given, simple = dict(zip(names, args, strict=False)), len(args) <= len(names)
-            for value in given.values():
+            simple = len(args) <= len(names) if not kwargs else not args and known_names.issuperset(kwargs)
+            for value in args or kwargs.values():
                 kind = type(value)
                 if kind not in ATOMS and not (kind is tuple and ATOMS.issuperset(map(type, value))):
                     simple = False
             if not simple:
                 return call(function, (a, *args), kwargs)
-            packed = pack(given)
+            packed = pack(kwargs) if kwargs else args[0] if len(names) == 1 else args
         x = a._value
         y = run(x, *args, **kwargs)
         try:
@@ -254,6 +251,7 @@ def single(known: Any) -> Callable[..., Any]:
         t._entry = [next(POSITIONS), known, y if keeps_y else spec, x if keeps_x else a._spec, packed, parent]
         return t
 
+    operate.__name__, operate.__doc__ = function.__name__, f"``{known.name}`` of this tensor."
     nothing = pack({})
     known_names = frozenset(names) - {"out"}
     known.road = operate

@@ -73,8 +73,14 @@ def mH(x: Any) -> Any:  # noqa: N802
 
 def select(mask: Any, g: Any) -> Any:
     """``g`` where the mask holds, else 0: also where ``g`` isn't finite, which a product would keep."""
-    return np.where(mask, g, 0)
+    bits = _BITS.get(g.dtype.char) if type(g) is np.ndarray and type(mask) is np.ndarray else None
+    if bits is None or g.size < LARGE or mask.dtype != np.bool_:
+        return np.where(mask, g, 0)
+    # Bits times 0 or 1 are exact, and five to ten times quicker than np.where on a mask without pattern.
+    return (g.view(bits) * mask).view(g.dtype)
 
+
+_BITS = {"e": np.uint16, "f": np.uint32, "d": np.uint64, "F": np.uint64}
 
 _add_reduce: Any = np.add.reduce
 LARGE = 1 << 12  # elements: from here on the quicker roads below are worth their set-up
@@ -187,18 +193,25 @@ def expand_like(g: Any, like: Any, axis: Any = None, keepdims: bool = False) -> 
     On plain arrays a view that repeats by strides: nobody may write to it.
     """
     shape = like.shape
-    if type(g) is np.ndarray or isinstance(g, np.generic):
-        return _repeated(np.asarray(restore_axes(g, shape, axis, keepdims)), shape)
-    return np.broadcast_to(restore_axes(g, shape, axis, keepdims), shape)
-
-
-def _repeated(g: Any, shape: Shape) -> Any:
-    # np.broadcast_to, ten times quicker: it is a view with stride 0 along the repeated axes. The
-    # constructor wants the memory of ``g`` in one piece, which a reduced cotangent nearly always is.
-    if not g.flags.c_contiguous or g.size == 0 or 0 in shape:
-        return np.broadcast_to(g, shape)
-    strides = tuple(0 if n == 1 else s for n, s in zip(g.shape, g.strides, strict=True))
+    if type(g) is not np.ndarray and not isinstance(g, np.generic):
+        return np.broadcast_to(restore_axes(g, shape, axis, keepdims), shape)
+    g = np.asarray(g)
+    if not g.flags.c_contiguous or 0 in shape:
+        return np.broadcast_to(restore_axes(g, shape, axis, keepdims), shape)
+    # np.broadcast_to, several times quicker: stride 0 along the axes that were summed. The constructor
+    # wants the memory of ``g`` in one piece, which a reduced cotangent nearly always is.
+    strides = [0] * len(shape)
+    kept = _kept_axes(axis, len(shape))
+    for i, j in zip(kept, kept if keepdims else range(g.ndim), strict=True):
+        strides[i] = g.strides[j]
     return np.ndarray(shape, g.dtype, g, 0, strides)
+
+
+@functools.lru_cache(maxsize=256)
+def _kept_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes that a reduction over ``axis`` leaves."""
+    gone = normalized_axes(axis, ndim)
+    return tuple(i for i in range(ndim) if i not in gone)
 
 
 def seed_like(y: Any) -> Any:

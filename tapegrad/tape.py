@@ -148,10 +148,10 @@ class _Sweep:
                             if g is None:
                                 break
                     elif form == 10:  # Of two operands: what _pulled does, written out.
-                        _, known, y, packed, watched, _, a, b, parent, other = entry
+                        _, known, y, packed, watched, _, a, b, *parents = entry
                         if watched is not None:
                             require_unchanged(watched, known.name)
-                        for parent, c in cotangents(known, g, y, (a, b), packed, (parent, other), False):
+                        for parent, c in cotangents(known, g, y, (a, b), packed, parents, False):
                             give(parent, c)
                         break
                     elif form >= 8:

@@ -360,6 +360,14 @@ class Tensor(Operators, Conversions, ArrayMethods):
 
     __getitem__ = single(TABLE[operator.getitem])
 
+    sum = single(TABLE[np.sum])
+    mean = single(TABLE[np.mean])
+    prod = single(TABLE[np.prod])
+    max = single(TABLE[np.max])
+    min = single(TABLE[np.min])
+    squeeze = single(TABLE[np.squeeze])
+    swapaxes = single(TABLE[np.swapaxes])
+
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise WriteError(
             "t[index] = value can't be recorded yet; build the result with np.where, np.concatenate or np.stack"

@@ -1,15 +1,33 @@
-"""Elementwise: the slopes of NumPy's ufuncs and their like."""
+"""Elementwise: the slopes of NumPy's ufuncs, and of the like that aren't ufuncs.
+
+Where a slope can be written in the output or in the operand, three things decide, in this order: that it
+is right to rounding in the tails and beside the edges of the domain, that it is right on both sides of
+a branch cut, and that it keeps no array which nobody else keeps. What selects one of its operands
+(``maximum``, ``where``, ``clip``) is in selecting.py.
+"""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tapegrad.cases import DISTINCT, NONZERO, POSITIVE, REAL, UNIT, Cases, Domain, call
-from tapegrad.primitive import defvjp, elementwise, pullback, ratio
-from tapegrad.shapes import conj, select
+from tapegrad.cases import NONZERO, POSITIVE, REAL, UNIT, Call, Cases, Domain, call
+from tapegrad.primitive import composite, constant, defvjp, elementwise, primitive, pullback, ratio
+from tapegrad.shapes import cast, conj, unbroadcast
 
-# Arithmetic.
+NARROW = Domain(-1.2, 1.2)  # between the poles of tan, for both parts of a complex number
+# Pairs whose quotient lies between 2.08 and 2.96 (of either sign), away from where remainders jump.
+DIVIDEND, NEGATIVE_DIVIDEND, DIVISOR = Domain(2.6, 3.4), Domain(-3.4, -2.6), Domain(1.15, 1.25)
+
+
+def real_only(domain: Domain | tuple[Domain, ...] = REAL, note: str = "", calls: tuple[Call, ...] = ()) -> Cases:
+    """Cases of a function that takes no complex numbers."""
+    return Cases(domain=domain, calls=calls, complex=False, analytic=False, note=note)
+
+
+# ---------------------------------------------------------------- arithmetic
+
 elementwise(np.add, 1, 1, cases=Cases())
 elementwise(np.subtract, 1, -1, cases=Cases())
 elementwise(np.multiply, lambda _y, _a, b: b, lambda _y, a, _b: a, cases=Cases())
@@ -19,21 +37,284 @@ elementwise(np.positive, 1, cases=Cases())
 elementwise(np.reciprocal, lambda y, _x: -y * y, cases=Cases(domain=NONZERO))
 elementwise(np.square, lambda _y, x: 2 * x, cases=Cases())
 elementwise(np.sqrt, lambda y, _x: 0.5 / y, cases=Cases(domain=POSITIVE))
-elementwise(np.absolute, lambda _y, x: conj(np.sign(x)), cases=Cases(domain=NONZERO, analytic=False, note="0 at 0"))
-elementwise(np.remainder, 1, lambda _y, a, b: -np.floor(a / b), cases=Cases(domain=(REAL, POSITIVE), complex=False))
-elementwise(np.power, lambda _y, a, b: b * a ** (b - 1), lambda y, a, _b: y * np.log(a), cases=Cases(domain=(POSITIVE, REAL)))
+elementwise(np.cbrt, ratio(lambda y, _x: 3 * y * y), cases=real_only(NONZERO))
+# The whole number of divisors taken away is what NumPy itself took: floor(a / b) may round to the next.
+elementwise(
+    np.remainder,
+    1,
+    lambda _y, a, b: -np.floor_divide(a, b),
+    cases=real_only((NEGATIVE_DIVIDEND, DIVISOR), "1 in x1, also where it jumps"),
+)
+elementwise(
+    np.fmod,
+    1,
+    lambda y, a, b: -np.rint((a - y) / b),
+    cases=real_only((NEGATIVE_DIVIDEND, DIVISOR), "1 in x1, also where it jumps"),
+)
 
-# Exponentials, logarithms, circles.
-elementwise(np.exp, lambda y, _x: y, cases=Cases())
-elementwise(np.log, ratio(lambda _y, x: x), cases=Cases(domain=POSITIVE))
-elementwise(np.sin, lambda _y, x: np.cos(x), cases=Cases())
-elementwise(np.cos, lambda _y, x: -np.sin(x), cases=Cases())
-elementwise(np.tanh, lambda y, _x: 1 - y * y, cases=Cases())
+
+@composite(np.divmod, cases=real_only((DIVIDEND, DIVISOR), calls=(call((2, 3), (3,)), call((3,), 1.2))))
+def divmod(x1: Any, x2: Any, /) -> Any:
+    """The floor is constant, the remainder a function of its own."""
+    return np.floor_divide(x1, x2), np.remainder(x1, x2)
+
+
+CONSTANT: Any = (bool, int, float, complex, np.ndarray, np.generic)  # what never records
+
+
+def power_slope(_y: Any, a: Any, b: Any) -> Any:
+    """b a^(b-1); and 0 for b = 0 also at a = 0, where 0 * 0**-1 would be nan."""
+    if isinstance(b, CONSTANT):
+        # Nothing is differentiated by b here, so that any exponent does where the factor b is 0. It costs
+        # a look at b alone, which mostly is one number; 0**0 is 1, which ends the polynomial.
+        return b * a ** (b - 1 + (b == 0))
+    return b * np.where((a == 0) & (b == 0), 1, a) ** (b - 1)
+
+
+def exponent_slope(y: Any, a: Any, _b: Any) -> Any:
+    """a^b log a; at a = 0 its limit for b > 0, which is 0, by a logarithm that is never taken of 0."""
+    if not hasattr(a, "dtype"):
+        a = y.dtype.type(a)  # The logarithm of a Python float would no longer take part weakly.
+    elif a.dtype != y.dtype:
+        a = cast(a, y.dtype)  # The logarithm of a negative base, where the exponent is complex.
+    return y * np.log(np.where(a == 0, 1, a))
+
+
+POWER = Cases(
+    domain=(POSITIVE, REAL),
+    calls=(call((2, 3), 3), call((3,), -2.5), call(2.0, (3,)), call((3,), np.array([0, 1, 2])), call((3,), (2, 1))),
+    examples=(
+        (call(np.zeros(4), np.arange(4)), (np.array([0.0, 1.0, 0.0, 0.0]), None)),
+        (call(np.array([-2.0, -2.0]), np.array([3, 0])), (np.array([12.0, 0.0]), None)),
+        (call(np.array([0.0, 0.0]), np.array([2.0, 0.0])), (np.zeros(2), np.zeros(2))),
+        (call(np.zeros(2, complex), np.array([0, 1])), (np.array([0, 1]), None)),
+    ),
+    note="whole exponents are polynomials at every base; by the exponent, 0 at base 0 and nan at a negative base",
+)
+elementwise(np.power, power_slope, exponent_slope, cases=POWER)
+
+
+@partial(primitive, name="np.float_power")
+def float_power_of(x1: Any, x2: Any) -> Any:
+    """``np.float_power``, whose result is wider than its operands: no ufunc of one dtype, as the others."""
+    return np.float_power(x1, x2)
+
+
+elementwise(float_power_of, power_slope, exponent_slope, cases=POWER)
+
+
+@composite(np.float_power, cases=Cases(domain=(POSITIVE, REAL), calls=POWER.calls, note=POWER.note))
+def float_power(x1: Any, x2: Any, /) -> Any:
+    """The power, in double precision at least."""
+    return float_power_of(x1, x2)
+
+
+# ---------------------------------------------------------------- size and sign
+
+# At 0, where it has a kink, the sign says 0: |x|'(0) = 0, for complex numbers too.
+elementwise(
+    np.absolute,
+    lambda _y, x: conj(np.sign(x)),
+    cases=Cases(
+        domain=NONZERO, analytic=False, examples=((call(np.zeros(1, complex)), (np.zeros(1),)),), note="0 at 0"
+    ),
+)
+elementwise(np.fabs, lambda _y, x: np.sign(x), cases=real_only(NONZERO, "0 at 0"))
+# The origin counts as infinitely far away: every derivative there, of any order, comes out as 0.
+elementwise(
+    np.hypot,
+    lambda y, a, _b: a / np.where(y == 0, math.inf, y),
+    lambda y, _a, b: b / np.where(y == 0, math.inf, y),
+    cases=real_only(NONZERO, "0 at the origin"),
+)
+elementwise(
+    np.copysign,
+    lambda _y, a, b: np.sign(a) * np.copysign(1, b),
+    None,
+    cases=real_only(NONZERO, "0 at x1 = 0; constant in x2"),
+)
+elementwise(np.nextafter, 1, None, cases=real_only(note="constant in x2"))
+
+
+def _tamed(g: Any, slope: Any) -> Any:
+    """The slope, with 0 where it isn't finite and meets a zero cotangent: what the engine does for slopes."""
+    return np.where((g == 0) & ~np.isfinite(slope), 0, slope)
+
+
+def sign_pullback(g: Any, y: Any, x: Any) -> Any:
+    """x_bar = i y Im(conj(y) g) / |x|: of g, what turns x, none of what lengthens it; 0 at 0."""
+    along = _tamed(g, y)
+    turn = _tamed(g, y / np.where(x == 0, math.inf, np.absolute(x)))
+    return 1j * turn * np.imag(conj(along) * g)
+
+
+elementwise(
+    np.sign,
+    pullback(sign_pullback),
+    cases=Cases(domain=NONZERO, analytic=False, note="constant for real numbers; 0 at 0"),
+    constant_for_real=True,
+)
 elementwise(np.conjugate, pullback(lambda g, _y, _x: conj(g)), cases=Cases(analytic=False))
 elementwise(np.real, 1, cases=Cases(analytic=False))
-elementwise(np.imag, -1j, cases=Cases(analytic=False))
+elementwise(np.imag, -1j, cases=Cases(analytic=False, note="constant for real numbers"), constant_for_real=True)
 
 
-@defvjp(np.where, cases=Cases(calls=()))
-def where_vjp(g: Any, _y: Any, c: Any, _a, _b):
-    return None, lambda: np.where(c,g,0), lambda: np.where(c,0,g)
+@partial(primitive, name="np.angle")
+def angle_of_real(z: Any) -> Any:
+    """``np.angle`` of real numbers: 0 or pi."""
+    return np.angle(z)
+
+
+constant(angle_of_real)
+
+
+@composite(
+    np.angle,
+    note="0 at 0; constant for real numbers",
+    cases=Cases(domain=NONZERO, analytic=False, calls=(call((2, 3)), call((3,), deg=True))),
+)
+def angle(z: Any, deg: bool = False) -> Any:
+    """The angle of (real, imaginary), scaled as NumPy scales it."""
+    a = np.arctan2(np.imag(z), np.real(z)) if z.dtype.kind == "c" else angle_of_real(z)
+    return a * (180 / math.pi) if deg else a
+
+
+# ---------------------------------------------------------------- exponentials and logarithms
+
+elementwise(np.exp, lambda y, _x: y, cases=Cases())
+elementwise(np.exp2, lambda y, _x: y * math.log(2), cases=Cases())
+elementwise(np.expm1, lambda _y, x: np.exp(x), cases=Cases())  # y + 1 has no digits left at x = -40.
+elementwise(np.log, ratio(lambda _y, x: x), cases=Cases(domain=POSITIVE))
+elementwise(np.log2, ratio(lambda _y, x: x * math.log(2)), cases=Cases(domain=POSITIVE))
+elementwise(np.log10, ratio(lambda _y, x: x * math.log(10)), cases=Cases(domain=POSITIVE))
+elementwise(np.log1p, ratio(lambda _y, x: 1 + x), cases=Cases(domain=Domain(-0.7, 2.5)))
+
+
+def _gap(a: Any, b: Any) -> Any:
+    """b - a, and 0 where both are the same infinity."""
+    return np.where((a == b) & np.isinf(a), 0, b - a)
+
+
+# The share of a in the sum, 1 / (1 + e^(b-a)): right to rounding however far apart they are, where
+# e^(a-y) has lost the digits that y has lost.
+elementwise(
+    np.logaddexp,
+    ratio(lambda _y, a, b: 1 + np.exp(_gap(a, b))),
+    ratio(lambda _y, a, b: 1 + np.exp(_gap(b, a))),
+    cases=real_only(note="half to each of two equal infinities"),
+)
+elementwise(
+    np.logaddexp2,
+    ratio(lambda _y, a, b: 1 + np.exp2(_gap(a, b))),
+    ratio(lambda _y, a, b: 1 + np.exp2(_gap(b, a))),
+    cases=real_only(note="half to each of two equal infinities"),
+)
+
+# ---------------------------------------------------------------- circles and hyperbolas
+
+elementwise(np.sin, lambda _y, x: np.cos(x), cases=Cases())
+elementwise(np.cos, lambda _y, x: -np.sin(x), cases=Cases())
+elementwise(np.tan, lambda y, _x: 1 + y * y, cases=Cases(domain=NARROW))
+elementwise(np.sinh, lambda _y, x: np.cosh(x), cases=Cases())
+elementwise(np.cosh, lambda _y, x: np.sinh(x), cases=Cases())
+# 1 / cosh^2 would keep its leading digits where this has none left (|x| > 10, slope < 1e-8), but it keeps
+# x too, an array as large as y that nothing else keeps, and overflows for complex numbers.
+elementwise(np.tanh, lambda y, _x: 1 - y * y, cases=Cases(domain=NARROW, note="to within eps of 1"))
+
+
+def arcsin_slope(_y: Any, x: Any) -> Any:
+    """sqrt(1 - x^2) by its factors: right to rounding beside 1 and -1, and on both sides of the cuts."""
+    # Of complex numbers, x - 1 and x - -1 keep the sign of a zero imaginary part, which says on which side of
+    # a cut x lies; 1 - x and 1 + x don't. Of real ones, 1 - x is +0 at the edge, where the slope is +inf.
+    below = 1 - x if x.dtype.kind == "f" else -(x - 1)
+    return np.sqrt(below) * np.sqrt(x - -1)
+
+
+elementwise(np.arcsin, ratio(arcsin_slope), cases=Cases(domain=UNIT))
+elementwise(np.arccos, ratio(lambda y, x: -arcsin_slope(y, x)), cases=Cases(domain=UNIT))
+elementwise(np.arctan, ratio(lambda _y, x: 1 + x * x), cases=Cases(domain=NONZERO))
+elementwise(np.arcsinh, ratio(lambda y, _x: np.cosh(y)), cases=Cases(domain=NONZERO))
+elementwise(np.arccosh, ratio(lambda _y, x: np.sqrt(x - 1) * np.sqrt(x - -1)), cases=Cases(domain=Domain(1.2, 3.0)))
+elementwise(np.arctanh, ratio(lambda _y, x: (1 - x) * (1 + x)), cases=Cases(domain=UNIT))
+
+
+def _far(a: Any, b: Any) -> Any:
+    """The distance from the origin, which itself counts as infinitely far away, as in ``hypot``."""
+    r = np.hypot(a, b)
+    return np.where(r == 0, math.inf, r)
+
+
+def arctan2_slope(_y: Any, a: Any, b: Any) -> Any:
+    """b / (a^2 + b^2), without squares that could overflow; 0 at the origin, at every order."""
+    r = _far(a, b)
+    return b / r / r
+
+
+elementwise(
+    np.arctan2,
+    arctan2_slope,
+    lambda y, a, b: -arctan2_slope(y, b, a),
+    cases=real_only(NONZERO, "0 at the origin"),
+)
+for _to_radians in (np.deg2rad, np.radians):
+    elementwise(_to_radians, math.pi / 180, cases=real_only())
+for _to_degrees in (np.rad2deg, np.degrees):
+    elementwise(_to_degrees, 180 / math.pi, cases=real_only())
+
+# d/dx sinc(x) = sum over k of (-1)^k 2k pi^(2k) x^(2k-1) / (2k+1)!; ten terms give all digits below 0.3.
+SINC_SERIES = [(-1) ** k * 2 * k * math.pi ** (2 * k) / math.factorial(2 * k + 1) for k in range(1, 11)]
+
+
+def sinc_slope(y: Any, x: Any) -> Any:
+    """(cos(pi x) - y) / x; beside 0, where that is 0 / 0, the series. Each sees only its own side."""
+    near = np.absolute(x) < 0.3
+    close, away = np.where(near, x, 0), np.where(near, 1, x)
+    square, series = close * close, 0.0
+    for coefficient in reversed(SINC_SERIES):
+        series = series * square + coefficient
+    return np.where(near, series * close, (np.cos(math.pi * away) - y) / away)
+
+
+elementwise(np.sinc, sinc_slope, cases=Cases(domain=Domain(-2.0, 2.0), examples=((call(np.zeros(2)), (np.zeros(2),)),)))
+
+# ---------------------------------------------------------------- parts of a float
+
+
+@partial(primitive, name="np.modf")
+def modf_fraction(x: Any) -> Any:
+    """The first output of ``np.modf``: what stands behind the point."""
+    return np.modf(x)[0]
+
+
+elementwise(modf_fraction, 1, cases=real_only(DIVISOR))
+
+
+@composite(np.modf, note="the whole part is constant", cases=real_only(DIVISOR, calls=(call((2, 3)),)))
+def modf(x: Any, /) -> Any:
+    """The whole part is constant."""
+    return modf_fraction(x), np.trunc(x)
+
+
+@partial(primitive, name="np.frexp")
+def frexp_exponent(x: Any) -> Any:
+    """The second output of ``np.frexp``."""
+    return np.frexp(x)[1]
+
+
+constant(frexp_exponent)
+
+
+@composite(np.frexp, note="the exponent is constant", cases=real_only(DIVISOR, calls=(call((2, 3)),)))
+def frexp(x: Any, /) -> Any:
+    """x = mantissa * 2**exponent, and the exponent is constant."""
+    exponent = frexp_exponent(x)
+    return np.ldexp(x, -exponent), exponent
+
+
+@defvjp(
+    np.ldexp,
+    cases=real_only(calls=(call((2, 3), 2), call((3,), np.array([1, -2, 0])), call((3,), np.array([[1], [2]])))),
+)
+def ldexp_vjp(g: Any, _y: Any, _a: Any, b: Any) -> Any:
+    """a_bar = g 2^b, scaled as exactly as the value; b is whole."""
+    return unbroadcast(np.ldexp(g, b), _a.shape), None

@@ -1,14 +1,442 @@
-"""Reductions."""
+"""Reductions: rules for the functions that sum, average, multiply or choose over axes.
 
+What was reduced gets its axes back at length 1 (``restore_axes``), and the cotangent is spread over
+them. ``where=`` spreads it over the chosen elements only; ``initial=`` is a constant, but takes part:
+it multiplies a product, and may win or tie a maximum.
+"""
+
+import math
 from typing import Any
 
 import numpy as np
 
-from tapegrad.cases import Cases, call
-from tapegrad.primitive import defvjp
-from tapegrad.shapes import expand_like
+from tapegrad.cases import DISTINCT, POSITIVE, Cases, call
+from tapegrad.primitive import Function, composite, defvjp, primitive
+from tapegrad.shapes import cast, conj, expand_like, normalized_axes, restore_axes, select, sum_axes, unbroadcast
+
+NO_VALUE = np._NoValue  # What NumPy itself takes for "not given".
+MASK = np.array([[True, False, True], [False, True, True]])
+ROW = np.array([True, False, True])
+SHAPES = (
+    call((2, 3)),
+    call((2, 3), axis=1),
+    call((2, 3), axis=-2),
+    call((2, 3), axis=0, keepdims=True),
+    call((2, 3), axis=None, keepdims=True),
+    call((2, 3, 2), axis=(0, 2)),
+    call((2, 3, 2), axis=(-1, 0), keepdims=True),
+    call((2, 3), axis=()),
+    call(()),
+    call((), axis=()),
+    call((1,), axis=0),
+    call((4, 1), axis=1),
+)
 
 
-@defvjp(np.sum, cases=Cases(calls=(call((3, 4)), call((3, 4), axis=1))))
-def sum_vjp(g: Any, _y: Any, _a: Any, *, axis: Any = None, _dtype: Any = None, keepdims: bool = False) -> Any:
-    return expand_like(g, _a, axis, keepdims)
+def count_of(shape: tuple[int, ...], axis: Any, where: Any) -> Any:
+    """How many elements each result is made of: a number, or with ``where`` an array, axes kept."""
+    if where is True:
+        return math.prod([shape[i] for i in normalized_axes(axis, len(shape))])
+    return np.sum(np.broadcast_to(where, shape), axis=axis, keepdims=True)
+
+
+def divided(g: Any, n: Any) -> Any:
+    """g / n in the dtype of ``g``, for counts ``n``; 0 where both are 0."""
+    if type(n) in (int, float) and n > 0 and g.dtype.itemsize > 2:
+        return g / n
+    # In float16 a large count overflows though the quotient doesn't, and an array of counts is int64:
+    # either way the quotient is formed in float64 and brought back.
+    n = n + np.float64(0)
+    void = (g == 0) & (n == 0)
+    return cast(np.where(void, 0, g / np.where(void, 1, n)), g.dtype)
+
+
+def strong_product(g: Any, slope: Any) -> Any:
+    """g * slope, and 0 where ``g`` is 0 and the slope isn't finite. ``slope`` is the caller's temporary.
+
+    A seam: on plain arrays one look tells that nothing has to be mended, and the temporary is reused.
+    """
+    if type(slope) is np.ndarray and isinstance(g, (np.ndarray, np.generic)) and np.isfinite(slope).all():
+        return np.multiply(g, slope, out=slope) if g.dtype == slope.dtype else g * slope
+    return g * np.where((g == 0) & ~np.isfinite(slope), 0, slope)
+
+
+# ---------------------------------------------------------------- sums and means
+
+
+def _reduction(ufunc: np.ufunc) -> Function:
+    """What np.sum and np.prod come to on arrays, without their wrapper."""
+    reduce: Function = ufunc.reduce
+
+    def run(
+        a: Any, axis: Any = None, dtype: Any = None, out: Any = None,
+        keepdims: Any = False, initial: Any = NO_VALUE, where: Any = True,
+    ) -> Any:  # fmt: skip
+        return reduce(a, axis, dtype, out, keepdims, initial, where)
+
+    return run
+
+
+def _choice(ufunc: np.ufunc) -> Function:
+    """What np.max and np.min come to on arrays, without their wrapper; they know no dtype."""
+    reduce: Function = ufunc.reduce
+
+    def run(
+        a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = NO_VALUE, where: Any = True
+    ) -> Any:
+        return reduce(a, axis, None, out, keepdims, initial, where)
+
+    return run
+
+
+@defvjp(
+    np.sum,
+    forward=_reduction(np.add),
+    cases=Cases(
+        calls=(
+            *SHAPES,
+            call((2, 3), where=MASK, initial=2.0),
+            call((2, 3), axis=1, where=ROW),
+            call((2, 3), axis=0, dtype=np.complex128),
+            call((2, 0)),
+            call((2, 0), axis=1),
+            call((0, 3), axis=1),
+        ),
+    ),
+)
+def sum_vjp(
+    g: Any, _y: Any, _a: Any, *, axis: Any = None, _dtype: Any = None, _out: Any = None,
+    keepdims: Any = False, _initial: Any = 0, where: Any = True,
+) -> Any:  # fmt: skip
+    """a_bar = g, repeated over the axes that were summed."""
+    c = expand_like(g, _a, axis, keepdims)
+    return c if where is True else select(where, c)
+
+
+def _mean(a: Any, *args: Any, **parameters: Any) -> Any:
+    return a.mean(*args, **parameters)  # np.mean without its wrapper.
+
+
+@defvjp(
+    np.mean,
+    forward=_mean,
+    cases=Cases(
+        calls=(
+            *SHAPES,
+            call((2, 3), where=MASK),
+            call((2, 3), axis=1, where=ROW, keepdims=True),
+            call((2, 3), axis=0, dtype=np.complex128),
+            call((0, 3), axis=1),
+        ),
+    ),
+)
+def mean_vjp(
+    g: Any, _y: Any, _a: Any, *, axis: Any = None, _dtype: Any = None, _out: Any = None,
+    keepdims: Any = False, where: Any = True,
+) -> Any:  # fmt: skip
+    """a_bar = g / n, repeated; n counts the chosen."""
+    share = divided(restore_axes(g, _a.shape, axis, keepdims), count_of(_a.shape, axis, where))
+    c = expand_like(share, _a, axis, True)
+    return c if where is True else select(where, c)
+
+
+# ---------------------------------------------------------------- maxima and minima
+
+
+def _extremum_cases(sign: float) -> Cases:
+    """Cases of max, and with the sign -1 of min."""
+    ties = sign * np.array([1.0, 3.0, 3.0, 2.0])
+    missing = np.array([1.0, np.nan, 3.0, np.nan])
+    return Cases(
+        domain=DISTINCT,
+        calls=(
+            *SHAPES,
+            call((2, 3), axis=1, initial=-5.0 * sign),
+            call((2, 3), where=MASK, initial=-5.0 * sign),
+            call((2, 3), axis=0, where=ROW, initial=9.0 * sign),
+            call((0, 3), axis=0, initial=1.0),
+            call((0, 3), axis=1),
+        ),
+        examples=(
+            (call(ties), (np.array([0, 0.5, 0.5, 0]),)),
+            (call(ties, initial=3.0 * sign), (np.array([0, 1, 1, 0]) / 3,)),
+            (call(ties, initial=4.0 * sign), (np.zeros(4),)),
+            (call(ties, where=np.array([True, True, False, True]), initial=0.0), (np.array([0, 1.0, 0, 0]),)),
+            (call(missing), (np.array([0, 0.5, 0, 0.5]),)),
+        ),
+        note="the tied share equally, a winning initial= included; where the result is nan, the nans share",
+    )
+
+
+def extremum_vjp(
+    g: Any, y: Any, a: Any, *, axis: Any = None, _out: Any = None,
+    keepdims: Any = False, initial: Any = NO_VALUE, where: Any = True,
+) -> Any:  # fmt: skip
+    """a_bar = g / (number of the tied) at each of the tied; the total is 1, or less by the share of ``initial``.
+
+    Where the result is nan, the tied are the nans: they made it.
+    """
+    y = restore_axes(y, a.shape, axis, keepdims)
+    tied = (a == y) | np.isnan(a)  # Where y isn't nan, no chosen element is.
+    if where is not True:
+        tied = tied & where
+    n = int(np.count_nonzero(tied)) if axis is None else np.sum(tied, axis=axis, keepdims=True)
+    if initial is not NO_VALUE and initial is not None:
+        start = y.dtype.type(initial)
+        n = n + ((y == start) | np.isnan(start))
+    return select(tied, divided(restore_axes(g, a.shape, axis, keepdims), n))
+
+
+# amax and amin are functions of their own in NumPy 2, not other names of max and min.
+for _function in (np.max, np.amax):
+    defvjp(_function, forward=_choice(np.maximum), cases=_extremum_cases(1.0))(extremum_vjp)
+for _function in (np.min, np.amin):
+    defvjp(_function, forward=_choice(np.minimum), cases=_extremum_cases(-1.0))(extremum_vjp)
+
+
+# ---------------------------------------------------------------- products
+
+
+def products_of_others(x: Any) -> Any:
+    """For each of the n slices of ``x`` (n, ...), the product of the other n - 1. No division.
+
+    Up a tree of products, halving n at each level; then down again: the others of a left half are
+    the others of the pair times the right half. About 3 n multiplications, and neutral NumPy, so that
+    its own derivatives (products of all but two, ...) are as exact.
+
+    >>> products_of_others(np.array([2.0, 0.0, 5.0]))
+    array([ 0., 10.,  0.])
+    """
+    levels = []
+    while x.shape[0] > 1:
+        half = x.shape[0] // 2
+        left, right, odd = x[:half], x[half : 2 * half], x[2 * half :]
+        levels.append((left, right))
+        x = left * right
+        if odd.shape[0]:
+            x = np.concatenate([x, odd])
+    others = np.ones_like(x)
+    for left, right in reversed(levels):
+        pairs, odd = others[: left.shape[0]], others[left.shape[0] :]
+        others = np.concatenate([pairs * right, pairs * left, odd])
+    return others
+
+
+@defvjp(
+    np.prod,
+    forward=_reduction(np.multiply),
+    cases=Cases(
+        calls=(
+            *SHAPES,
+            call((5,)),
+            call((7, 2), axis=0),
+            call((2, 3), where=MASK, initial=2.0),
+            call((2, 3), axis=1, where=ROW),
+            call((2, 3), axis=0, dtype=np.complex128),
+            call((0, 3), axis=0),
+            call((0, 3), axis=1),
+        ),
+        examples=(
+            (call(np.array([2.0, 0.0, 3.0])), (np.array([0.0, 6.0, 0.0]),)),
+            (call(np.array([2.0, 0.0, 0.0])), (np.zeros(3),)),
+        ),
+        note="exact at zeros, at every order",
+    ),
+)
+def prod_vjp(
+    g: Any, _y: Any, a: Any, *, axis: Any = None, dtype: Any = None, _out: Any = None,
+    keepdims: Any = False, initial: Any = 1, where: Any = True,
+) -> Any:  # fmt: skip
+    """a_bar = g conj(product of the others)."""
+    shape = a.shape
+    axes = normalized_axes(axis, len(shape))
+    rest = tuple(i for i in range(len(shape)) if i not in axes)
+    order = axes + rest
+    x = conj(a if where is True else np.where(where, a, 1))
+    if dtype is not None:
+        x = cast(x, np.dtype(dtype))
+    g = restore_axes(g, shape, axis, keepdims)
+    if initial is not NO_VALUE and initial is not None:
+        g = g * g.dtype.type(initial).conjugate()
+    if 0 in shape:
+        return expand_like(g, a, axis, True)  # There is nothing to give.
+    x = x.transpose(order).reshape((math.prod([shape[i] for i in axes]), *(shape[i] for i in rest)))
+    others = products_of_others(x).reshape(tuple(shape[i] for i in order))
+    c = strong_product(g, others.transpose(tuple(order.index(i) for i in range(len(shape)))))
+    return c if where is True else select(where, c)
+
+
+# ---------------------------------------------------------------- variances
+
+SPREADS = (
+    *SHAPES,
+    call((2, 3), ddof=1),
+    call((2, 4), axis=1, ddof=1.5, keepdims=True),
+    call((2, 3), where=MASK),
+    call((3, 3), axis=1, where=ROW, ddof=1),
+    call((0, 3), axis=1),
+)
+
+
+@primitive
+def variance(
+    operands: Any, axis: Any = None, dtype: Any = None, out: Any = None,
+    ddof: Any = 0, keepdims: Any = False, where: Any = True,
+) -> Any:  # fmt: skip
+    """``np.var`` of the one operand, or of the first about the second (``mean=``), which has a gradient too."""
+    return _spread(np.var, operands, axis, dtype, out, ddof, keepdims, where)
+
+
+@primitive
+def deviation(
+    operands: Any, axis: Any = None, dtype: Any = None, out: Any = None,
+    ddof: Any = 0, keepdims: Any = False, where: Any = True,
+) -> Any:  # fmt: skip
+    """``np.std`` of the one operand, or of the first about the second (``mean=``), which has a gradient too."""
+    return _spread(np.std, operands, axis, dtype, out, ddof, keepdims, where)
+
+
+def _spread(function: Any, operands: Any, axis: Any, dtype: Any, out: Any, ddof: Any, keepdims: Any, where: Any) -> Any:
+    a, *mean = operands
+    given = {"mean": mean[0]} if mean else {}
+    return function(a, axis, dtype, out, ddof, keepdims, where=where, **given)
+
+
+# So that errors and tapes name what the user called.
+variance.__module__, variance.__qualname__ = "numpy", "var (about a mean)"
+deviation.__module__, deviation.__qualname__ = "numpy", "std (about a mean)"
+
+
+def _operands(a: Any, mean: Any) -> tuple[Any, ...]:
+    a = a if hasattr(a, "dtype") else np.asarray(a)
+    return (a,) if mean is None or mean is NO_VALUE else (a, mean)
+
+
+def _freedom(ddof: Any, correction: Any) -> Any:
+    if correction is NO_VALUE:
+        return ddof
+    if ddof != 0:
+        raise ValueError("ddof and correction can't be provided simultaneously.")
+    return correction
+
+
+@composite(np.var, cases=Cases(calls=SPREADS, analytic=False), note="written in itself, with mean= as an operand")
+def var(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False,
+    *, where: Any = True, mean: Any = None, correction: Any = NO_VALUE,
+) -> Any:  # fmt: skip
+    """The variance; ``mean=`` may be a tensor."""
+    ddof = _freedom(ddof, correction)
+    return variance(_operands(a, mean), axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims, where=where)
+
+
+@composite(np.std, cases=Cases(calls=SPREADS, analytic=False), note="written in itself, with mean= as an operand")
+def std(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False,
+    *, where: Any = True, mean: Any = None, correction: Any = NO_VALUE,
+) -> Any:  # fmt: skip
+    """The standard deviation; ``mean=`` may be a tensor."""
+    ddof = _freedom(ddof, correction)
+    return deviation(_operands(a, mean), axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims, where=where)
+
+
+def _spread_cases(note: str = "") -> Cases:
+    own = tuple(call([c.operands[0]], **c.parameters) for c in SPREADS)
+    given = (
+        call([(2, 3), (2, 1)], axis=1),
+        call([(2, 3), ()], ddof=1),
+        call([(2, 3), (1, 3)], axis=0, keepdims=True, where=MASK),
+    )
+    return Cases(domain=POSITIVE, calls=own + given, analytic=False, note=note)
+
+
+def _deviations(operands: Any, axis: Any, dtype: Any, where: Any) -> Any:
+    """x - mean, where the mean is given or x's own."""
+    a, *mean = operands
+    if mean:
+        return a - mean[0]
+    # Not np.mean: it warns of empty slices, and a rule makes no warnings.
+    if dtype is None and where is True:
+        total = sum_axes(a, axis, keepdims=True)
+    else:
+        total = np.sum(a, axis=axis, dtype=dtype, keepdims=True, where=where)
+    return a - divided(total, count_of(a.shape, axis, where))
+
+
+def _degrees(a: Any, axis: Any, ddof: Any, where: Any) -> Any:
+    """n - ddof, and at least 0."""
+    n = count_of(a.shape, axis, where)
+    return max(n - ddof, 0) if where is True else np.maximum(n - ddof, 0)
+
+
+def _along(scale: Any, d: Any, y: Any, operands: Any, where: Any) -> tuple[Any, ...]:
+    """The cotangents that run along the deviations: scale * d for the data, the opposite for a given mean.
+
+    Of real data about a complex mean NumPy sums d**2, not |d|**2: a complex result, and d conjugated here.
+    """
+    c = strong_product(scale, conj(d) if y.dtype.kind == "c" else d)
+    c = c if where is True else select(where, c)
+    a, *mean = operands
+    return (unbroadcast(c, a.shape), *(lambda m=m: -unbroadcast(c, m.shape) for m in mean))
+
+
+@defvjp(variance, cases=_spread_cases())
+def variance_vjp(
+    g: Any, _y: Any, *operands: Any, axis: Any = None, dtype: Any = None, _out: Any = None,
+    ddof: Any = 0, keepdims: Any = False, where: Any = True,
+) -> Any:  # fmt: skip
+    """a_bar = 2 g (a - mean) / (n - ddof): what the mean does to the squares cancels."""
+    d = _deviations(operands, axis, dtype, where)
+    scale = divided(2 * restore_axes(g, d.shape, axis, keepdims), _degrees(operands[0], axis, ddof, where))
+    return _along(scale, d, _y, operands, where)
+
+
+@defvjp(deviation, cases=_spread_cases(note="gradient 0 where all elements are equal"))
+def deviation_vjp(
+    g: Any, y: Any, *operands: Any, axis: Any = None, dtype: Any = None, _out: Any = None,
+    ddof: Any = 0, keepdims: Any = False, where: Any = True,
+) -> Any:  # fmt: skip
+    """a_bar = g (a - mean) / (y (n - ddof)), and 0 where all elements are equal."""
+    d = _deviations(operands, axis, dtype, where)
+    y, g = restore_axes(y, d.shape, axis, keepdims), restore_axes(g, d.shape, axis, keepdims)
+    still = (y == 0) | ((g == 0) & ~np.isfinite(y))
+    if len(operands) == 1:
+        # The mean of equal numbers need not be that number to the last bit: y alone doesn't tell.
+        top = np.max(operands[0], axis=axis, keepdims=True, where=where, initial=-np.inf)
+        still = still | (top == np.min(operands[0], axis=axis, keepdims=True, where=where, initial=np.inf))
+    # A denominator of 1 before the division, and not a mended quotient: so the next order is right too.
+    slope = np.where(still, 0, g / np.where(still, 1, conj(y)))
+    return _along(divided(slope, _degrees(operands[0], axis, ddof, where)), d, y, operands, where)
+
+
+# ---------------------------------------------------------------- ufunc.reduce
+
+UNCHANGED = {"dtype": None, "out": None, "keepdims": False, "initial": NO_VALUE, "where": True}
+
+
+def _reduced(function: Function) -> Function:
+    """``ufunc.reduce`` written in ``function``, which differs by its default axis, and perhaps by dtype=."""
+
+    def reduce(
+        array: Any, axis: Any = 0, dtype: Any = None, out: Any = None,
+        keepdims: Any = False, initial: Any = NO_VALUE, where: Any = True,
+    ) -> Any:  # fmt: skip
+        if dtype is not None and function in (np.max, np.min):
+            array, dtype = cast(array, np.dtype(dtype)), None
+        given = {"dtype": dtype, "out": out, "keepdims": keepdims, "initial": initial, "where": where}
+        return function(array, axis=axis, **{k: v for k, v in given.items() if v is not UNCHANGED[k]})
+
+    return reduce
+
+
+_reduce_calls = (
+    call((2, 3)),
+    call((3, 2), axis=-1, keepdims=True),
+    call((2, 3), axis=None, initial=0.5, where=MASK),
+    call((2, 3), dtype=np.complex128),
+)
+_reduce_cases = Cases(domain=DISTINCT, calls=_reduce_calls)
+composite(np.add.reduce, cases=_reduce_cases)(_reduced(np.sum))
+composite(np.multiply.reduce, cases=_reduce_cases)(_reduced(np.prod))
+composite(np.maximum.reduce, cases=_reduce_cases)(_reduced(np.max))
+composite(np.minimum.reduce, cases=_reduce_cases)(_reduced(np.min))

@@ -1,17 +1,465 @@
-"""Shaping."""
+"""Shaping: the same elements in another shape or order, repeated, or with a border around them.
 
+All are linear, and most only move elements: their adjoints move them back.
+"""
+
+import functools
 from typing import Any
 
 import numpy as np
 
 from tapegrad.cases import Cases, call
-from tapegrad.primitive import defvjp
-from tapegrad.shapes import unbroadcast
+from tapegrad.errors import ArgumentError, NotDifferentiableError
+from tapegrad.primitive import composite, defvjp
+from tapegrad.shapes import mT, scattered, select, sum_axes, unbroadcast
+
+# ---------------------------------------------------------------- shape
 
 
-@defvjp(np.reshape, cases=Cases(calls=()))
-def reshape_vjp(g: Any, _y: Any, _a: Any, *, _shape: Any) -> Any:
+def _reshaped(a: Any, shape: Any = None, order: Any = "C", newshape: Any = None, copy: bool | None = None) -> Any:
+    if order == "C" and copy is None and shape is not None and newshape is None:
+        return a.reshape(shape)
+    _require_readable_order("np.reshape", a, order)
+    given = {"newshape": newshape, "copy": copy}
+    rest: Any = {name: value for name, value in given.items() if value is not None}
+    return np.reshape(a, order=order, **rest) if shape is None else np.reshape(a, shape, order=order, **rest)
+
+
+def _require_readable_order(name: str, a: Any, order: str) -> None:
+    """Orders that follow the memory of ``a``, of which a rule knows nothing, have to come to "C"."""
+    if order == "A" and np.asarray(a).flags.fnc:
+        raise ArgumentError(
+            f"{name}: order='A' means 'F' for this array of shape {a.shape}, whose memory is in that order; "
+            f"write order='F'"
+        )
+    if order == "K":
+        steps = [abs(step) for n, step in zip(a.shape, a.strides, strict=True) if n != 1]
+        if a.size and steps != sorted(steps, reverse=True):
+            raise ArgumentError(
+                f"{name}: order='K' follows the memory of this array of shape {a.shape}, which isn't in C order; "
+                f"transpose it, or write order='C' or 'F'"
+            )
+
+
+def _back_to(g: Any, shape: tuple[int, ...], order: str) -> Any:
+    return g.reshape(shape, order="F") if order == "F" else g.reshape(shape)
+
+
+@defvjp(
+    np.reshape,
+    forward=_reshaped,
+    cases=Cases(
+        calls=(
+            call((2, 3), shape=(3, 2)),
+            call((2, 3), shape=-1),
+            call((2, 3, 2), shape=(2, -1)),
+            call((2, 3), shape=[3, 2], order="F"),
+            call((2, 3), shape=(1, 6, 1), order="A"),
+            call((), shape=(1, 1)),
+            call((1,), shape=()),
+            call((0, 3), shape=(3, 0)),
+        )
+    ),
+)
+def reshape_vjp(
+    g: Any, _y: Any, _a: Any, *, _shape: Any, order: str = "C", _newshape: Any = None, _copy: Any = None
+) -> Any:
+    """The shape back."""
+    return _back_to(g, _a.shape, order)
+
+
+def _raveled(a: Any, order: str = "C") -> Any:
+    _require_readable_order("np.ravel", a, order)
+    return a.ravel(order)
+
+
+@defvjp(
+    np.ravel,
+    forward=_raveled,
+    cases=Cases(calls=(call((2, 3)), call((2, 3), order="F"), call((2, 3), order="K"), call(()), call((0, 2)))),
+)
+def ravel_vjp(g: Any, _y: Any, _a: Any, *, order: str = "C") -> Any:
+    """The shape back."""
+    return _back_to(g, _a.shape, order)
+
+
+def _squeezed(a: Any, axis: Any = None) -> Any:
+    return a.squeeze(axis)
+
+
+@defvjp(
+    np.squeeze,
+    forward=_squeezed,
+    cases=Cases(calls=(call((1, 3, 1)), call((1, 3, 1), axis=0), call((1, 3, 1), axis=(0, -1)), call((1,)), call(()))),
+)
+def squeeze_vjp(g: Any, _y: Any, _a: Any, *, _axis: Any = None) -> Any:
+    """The shape back."""
     return g.reshape(_a.shape)
-@defvjp(np.broadcast_to, cases=Cases(calls=()))
-def b_vjp(g: Any, _y: Any,  _a, *, _shape):
-    return unbroadcast(g, _a.shape)
+
+
+@defvjp(
+    np.expand_dims,
+    cases=Cases(calls=(call((2, 3), axis=0), call((2, 3), axis=-1), call((2, 3), axis=(0, 2)), call((), axis=0))),
+)
+def expand_dims_vjp(g: Any, _y: Any, _a: Any, *, _axis: Any) -> Any:
+    """The shape back."""
+    return g.reshape(_a.shape)
+
+
+@defvjp(np.copy, cases=Cases(calls=(call((2, 3)), call((2, 3), order="F"), call(()))))
+def copy_vjp(g: Any, _y: Any, _a: Any, *, _order: str = "K", _subok: bool = False) -> Any:
+    """The cotangent itself."""
+    return g
+
+
+def _at_least(name: str, shape_of: Any) -> Any:
+    """The composite form of ``atleast_1d`` and its like: ``shape_of`` says how a shape is lengthened."""
+
+    def at_least(*arys: Any) -> Any:
+        results = tuple(_lengthened(a, shape_of(np.shape(a))) for a in arys)
+        return results[0] if len(results) == 1 else results
+
+    at_least.__name__ = name
+    return at_least
+
+
+def _lengthened(a: Any, shape: tuple[int, ...]) -> Any:
+    if not hasattr(a, "reshape"):
+        a = np.asarray(a)
+    return a if a.shape == shape else a.reshape(shape)
+
+
+composite(np.atleast_1d, cases=Cases(calls=(call(()), call((2, 3)))))(_at_least("atleast_1d", lambda s: s or (1,)))
+composite(np.atleast_2d, cases=Cases(calls=(call(()), call((3,)), call((2, 3)))))(
+    _at_least("atleast_2d", lambda s: (1,) * (2 - len(s)) + s)
+)
+composite(np.atleast_3d, cases=Cases(calls=(call(()), call((3,)), call((2, 3)), call((2, 1, 2)))))(
+    _at_least("atleast_3d", lambda s: ((1, 1, 1), (1, *s, 1), (*s, 1))[len(s)] if len(s) < 3 else s)
+)
+
+
+# ---------------------------------------------------------------- order of axes
+
+
+def _transposed(a: Any, axes: Any = None) -> Any:
+    return a.transpose(axes)
+
+
+@defvjp(
+    np.transpose,
+    forward=_transposed,
+    cases=Cases(
+        calls=(
+            call((2, 3)),
+            call((2, 3, 4)),
+            call((2, 3, 4), axes=(1, 2, 0)),
+            call((2, 3, 4), axes=[-1, 0, -2]),
+            call(()),
+            call((0, 3), axes=(1, 0)),
+        )
+    ),
+)
+def transpose_vjp(g: Any, _y: Any, _a: Any, *, axes: Any = None) -> Any:
+    """The inverse permutation."""
+    if axes is None:
+        return g.transpose()
+    return g.transpose(_inverse(tuple(axes)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes one; its axes may be negative."""
+    return tuple(sorted(range(len(axes)), key=lambda i: axes[i] % len(axes)))
+
+
+@defvjp(np.matrix_transpose, cases=Cases(calls=(call((2, 3)), call((2, 3, 4)))))
+def matrix_transpose_vjp(g: Any, _y: Any, _x: Any) -> Any:
+    """Its own inverse."""
+    return mT(g)
+
+
+@defvjp(np.linalg.matrix_transpose, cases=Cases(calls=(call((2, 3)), call((2, 3, 4)))))
+def linalg_matrix_transpose_vjp(g: Any, _y: Any, _x: Any) -> Any:
+    """Its own inverse."""
+    return mT(g)
+
+
+@defvjp(
+    np.swapaxes,
+    cases=Cases(calls=(call((2, 3), axis1=0, axis2=1), call((2, 3, 4), axis1=-1, axis2=0))),
+)
+def swapaxes_vjp(g: Any, _y: Any, _a: Any, *, axis1: int, axis2: int) -> Any:
+    """Its own inverse."""
+    return g.swapaxes(axis1, axis2)
+
+
+@defvjp(
+    np.moveaxis,
+    cases=Cases(
+        calls=(
+            call((2, 3, 4), source=0, destination=-1),
+            call((2, 3, 4), source=(0, -1), destination=[1, 0]),
+            call((2, 3), source=[], destination=[]),
+        )
+    ),
+)
+def moveaxis_vjp(g: Any, _y: Any, _a: Any, *, source: Any, destination: Any) -> Any:
+    """Moved back."""
+    return np.moveaxis(g, destination, source)
+
+
+@defvjp(
+    np.rollaxis,
+    cases=Cases(calls=(call((2, 3, 4), axis=2), call((2, 3, 4), axis=0, start=3), call((2, 3, 4), axis=-2, start=-1))),
+)
+def rollaxis_vjp(g: Any, _y: Any, _a: Any, *, axis: int, start: int = 0) -> Any:
+    """Moved back."""
+    axis, start = axis % g.ndim, start + g.ndim if start < 0 else start
+    return np.moveaxis(g, start - 1 if axis < start else start, axis)
+
+
+# ---------------------------------------------------------------- order of elements
+
+
+@defvjp(
+    np.flip,
+    cases=Cases(calls=(call((2, 3)), call((2, 3), axis=1), call((2, 3, 2), axis=(0, -1)), call(()), call((0, 2)))),
+)
+def flip_vjp(g: Any, _y: Any, _m: Any, *, axis: Any = None) -> Any:
+    """Its own inverse."""
+    return np.flip(g, axis)
+
+
+@defvjp(np.fliplr, cases=Cases(calls=(call((2, 3)),)))
+def fliplr_vjp(g: Any, _y: Any, _m: Any) -> Any:
+    """Its own inverse."""
+    return np.flip(g, 1)
+
+
+@defvjp(np.flipud, cases=Cases(calls=(call((2, 3)), call((3,)))))
+def flipud_vjp(g: Any, _y: Any, _m: Any) -> Any:
+    """Its own inverse."""
+    return np.flip(g, 0)
+
+
+@defvjp(
+    np.rot90,
+    cases=Cases(
+        calls=(
+            call((2, 3)),
+            call((2, 3), k=2),
+            call((2, 3), k=-1),
+            call((2, 3), k=4),
+            call((2, 3, 4), k=3, axes=(-1, 0)),
+        )
+    ),
+)
+def rot90_vjp(g: Any, _y: Any, _m: Any, *, k: int = 1, axes: Any = (0, 1)) -> Any:
+    """Turned back."""
+    return np.rot90(g, -k, axes)
+
+
+@defvjp(
+    np.roll,
+    cases=Cases(
+        calls=(
+            call((5,), shift=2),
+            call((2, 3), shift=-1),
+            call((2, 3), shift=4, axis=1),
+            call((2, 3), shift=(1, 2), axis=(0, 1)),
+            call((2, 3), shift=[1, 1], axis=1),
+            call((2, 3), shift=1, axis=(0, -1)),
+            call((3, 2), shift=np.array([1, -2]), axis=(0, 0)),
+            call((0, 2), shift=1, axis=0),
+        )
+    ),
+)
+def roll_vjp(g: Any, _y: Any, _a: Any, *, shift: Any, axis: Any = None) -> Any:
+    """Rolled back."""
+    return np.roll(g, tuple(-int(s) for s in shift) if np.ndim(shift) else -int(shift), axis)
+
+
+# ---------------------------------------------------------------- repetition
+
+
+@defvjp(
+    np.broadcast_to,
+    cases=Cases(
+        calls=(
+            call((3,), shape=(2, 3)),
+            call((2, 1), shape=(2, 3)),
+            call((1, 3, 1), shape=(4, 2, 3, 2)),
+            call((2, 3), shape=[2, 3]),
+            call((), shape=4),
+            call((1,), shape=(0,)),
+        )
+    ),
+)
+def broadcast_to_vjp(g: Any, _y: Any, _array: Any, *, _shape: Any, _subok: bool = False) -> Any:
+    """The sum over what was repeated."""
+    return unbroadcast(g, _array.shape)
+
+
+@composite(np.broadcast_arrays, cases=Cases(calls=(call((2, 1), (3,)), call((2,), (2,)), call((), (2, 1)))))
+def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+    """Each broadcast to the shape that all have in common."""
+    arrays = [a if hasattr(a, "shape") else np.asarray(a) for a in args]
+    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    return tuple(a if a.shape == shape else np.broadcast_to(a, shape) for a in arrays)
+
+
+@defvjp(
+    np.tile,
+    cases=Cases(
+        calls=(
+            call((3,), reps=2),
+            call((2, 3), reps=2),
+            call((3,), reps=(2, 2)),
+            call((2, 3), reps=[2, 1]),
+            call((2, 3), reps=(2, 1, 3)),
+            call((2, 3), reps=np.array([1, 2])),
+            call((2, 3), reps=(2, 0)),
+            call((2, 3), reps=1),
+            call((), reps=3),
+            call((2,), reps=()),
+        )
+    ),
+)
+def tile_vjp(g: Any, _y: Any, _A: Any, *, reps: Any) -> Any:
+    """The sum over the copies."""
+    counts = tuple(int(r) for r in reps) if np.ndim(reps) else (int(reps),)
+    shape = (1,) * (g.ndim - _A.ndim) + _A.shape
+    counts = (1,) * (g.ndim - len(counts)) + counts
+    split = tuple(n for pair in zip(counts, shape, strict=True) for n in pair)
+    return sum_axes(g.reshape(split), tuple(range(0, 2 * g.ndim, 2))).reshape(_A.shape)
+
+
+@defvjp(
+    np.repeat,
+    cases=Cases(
+        calls=(
+            call((2, 3), repeats=2),
+            call((2, 3), repeats=2, axis=0),
+            call((2, 3), repeats=3, axis=-1),
+            call((2, 3), repeats=[2, 0, 1], axis=1),
+            call((3,), repeats=np.array([1, 3, 2])),
+            call((2, 3), repeats=np.array([2]), axis=0),
+            call((2, 2), repeats=[0, 1, 2, 1]),
+            call((2, 3), repeats=0, axis=0),
+            call((), repeats=3),
+        )
+    ),
+)
+def repeat_vjp(g: Any, _y: Any, _a: Any, *, repeats: Any, axis: int | None = None) -> Any:
+    """The sum over the copies."""
+    shape = _a.shape if axis is not None else (_a.size,)
+    axis = axis % len(shape) if axis is not None else 0
+    if np.size(repeats) == 1:
+        times = int(np.reshape(repeats, ()))
+        copies = g.reshape(*shape[: axis + 1], times, *shape[axis + 1 :])
+        return sum_axes(copies, (axis + 1,)).reshape(_a.shape)
+    places = np.repeat(np.arange(shape[axis]), repeats)
+    return scattered(g, (*(slice(None),) * axis, places), shape).reshape(_a.shape)
+
+
+# ---------------------------------------------------------------- borders
+
+_MOVING = frozenset({"edge", "reflect", "symmetric", "wrap"})  # modes that copy elements into the border
+_PADDING = _MOVING | {"constant", "empty", "linear_ramp", "mean"}
+
+
+def _padded(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> Any:
+    if mode not in _PADDING:
+        raise NotDifferentiableError(
+            f"np.pad: mode={mode!r} has no rule; there is one for {', '.join(sorted(_PADDING))}. "
+            f"Join a border of your own with np.concatenate"
+        )
+    if options.get("reflect_type", "even") != "even":
+        raise NotDifferentiableError(
+            f"np.pad: reflect_type={options['reflect_type']!r} has no rule; the even reflection has one"
+        )
+    return np.pad(array, pad_width, mode, **options)
+
+
+@defvjp(
+    np.pad,
+    forward=_padded,
+    cases=Cases(
+        calls=(
+            call((2, 3), pad_width=1),
+            call((2, 3), pad_width=((0, 2), (1, 0)), constant_values=3.0),
+            call((3,), pad_width=(1, 2), mode="constant"),
+            call((), pad_width=1),
+            call((0, 2), pad_width=1),
+            *(
+                call(shape, pad_width=width, mode=mode)
+                for mode in ("edge", "reflect", "symmetric", "wrap", "linear_ramp", "mean")
+                for shape, width in (((2, 3), ((1, 0), (2, 1))), ((3,), 1), ((2, 2), (0, 5)), ((1, 2), ((3,), (1,))))
+            ),
+            call((3,), pad_width=2, mode="linear_ramp", end_values=(1, -1)),
+            call((4, 3), pad_width=2, mode="mean", stat_length=((1, 2), (3, 9))),
+        ),
+        note="of the border's modes not maximum, median, minimum, nor reflect_type='odd'",
+    ),
+)
+def pad_vjp(
+    g: Any,
+    _y: Any,
+    _array: Any,
+    *,
+    pad_width: Any,
+    mode: Any = "constant",
+    stat_length: Any = None,
+    _constant_values: Any = 0,
+    _end_values: Any = 0,
+    _reflect_type: str = "even",
+) -> Any:
+    """What is inside; and along each axis in turn, each element of the border where it came from."""
+    shape = _array.shape
+    widths = _pairs(pad_width, len(shape))
+    if mode == "constant" or mode == "empty":
+        return g[tuple(slice(before, before + n) for n, (before, _) in zip(shape, widths, strict=True))]
+    lengths = _pairs(stat_length, len(shape)) if stat_length is not None else [(n, n) for n in shape]
+    # NumPy pads axis 0 first, and its border is padded along with the rest: so the last axis comes off first.
+    for axis in reversed(range(len(shape))):
+        if any(widths[axis]):
+            g = _unpadded(g, axis, shape[axis], widths[axis], mode, lengths[axis])
+    return g
+
+
+def _pairs(given: Any, ndim: int) -> list[tuple[int, int]]:
+    """``pad_width`` and its like, in any of NumPy's forms, as a pair for each axis."""
+    if isinstance(given, dict):  # NumPy 2.3
+        chosen = {axis % ndim: np.broadcast_to(pair, (2,)).tolist() for axis, pair in given.items()}
+        return [tuple(chosen.get(axis, (0, 0))) for axis in range(ndim)]
+    return [(int(before), int(after)) for before, after in np.broadcast_to(given, (ndim, 2)).tolist()]
+
+
+def _unpadded(g: Any, axis: int, n: int, width: tuple[int, int], mode: Any, length: tuple[int, int]) -> Any:
+    """The adjoint of padding one axis from length ``n``."""
+    before = width[0]
+    lead = (slice(None),) * axis
+    inside = g[(*lead, slice(before, before + n))]
+    if mode == "mean":
+        low = _mean_adjoint(g[(*lead, slice(0, before))], axis, n, slice(0, length[0]))
+        high = _mean_adjoint(g[(*lead, slice(before + n, None))], axis, n, slice(max(0, n - length[1]), n))
+        return inside + low + high
+    border = np.concatenate([g[(*lead, slice(0, before))], g[(*lead, slice(before + n, None))]], axis=axis)
+    if mode == "linear_ramp":
+        ramp = _border(np.pad(np.ones(n), width, mode), n, before).astype(g.real.dtype)
+        border = border * ramp.reshape(-1, *(1,) * (g.ndim - axis - 1))
+        mode = "edge"
+    places = _border(np.pad(np.arange(n), width, mode), n, before)
+    return inside + scattered(border, (*lead, places), inside.shape)
+
+
+def _border(padded: Any, n: int, before: int) -> Any:
+    return np.concatenate([padded[:before], padded[before + n :]])
+
+
+def _mean_adjoint(border: Any, axis: int, n: int, run: slice) -> Any:
+    """Each element of the run got an equal share in every element of the border."""
+    places = np.arange(n)[run]
+    total = sum_axes(border, (axis,), True) / max(len(places), 1)
+    chosen = np.isin(np.arange(n), places).reshape(-1, *(1,) * (border.ndim - axis - 1))
+    return select(chosen, total)

@@ -1,0 +1,477 @@
+"""What every rule in the table has to keep: one check a promise, each on one call of one function.
+
+A check raises GradientError where the promise is broken. tests/test_rules.py runs all of them over the
+whole table, tests/test_planted.py on rules that are wrong on purpose; both mean the same thing by
+"wrong" because it is said here. All of them take a ``Trial`` (draw.py): the function and the call.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import tapegrad as tg
+from tapegrad.primitive import Elementwise, Primitive
+from tapegrad.testing.check import (
+    FORWARD_ROUNDING,
+    GRADIENT_ROUNDING,
+    GradientError,
+    compare_with_differences,
+    complex_step,
+    outputs,
+    random_like,
+    random_seeds,
+    vjp,
+    vjp_function,
+)
+from tapegrad.testing.draw import Trial, elementwise_trial, invoke
+
+Check = Callable[[Trial], None]
+
+REAL_KINDS: tuple[tuple[Any, ...], ...] = ((np.float32,), (np.float64,), (np.float32, np.float64))
+COMPLEX_KINDS: tuple[tuple[Any, ...], ...] = (
+    (np.complex128,),
+    (np.complex64,),
+    (np.float64, np.complex128),
+    (np.complex128, np.float32),
+)
+WIDE = (np.float64, np.complex128)
+# Where slopes are infinite, nan, or overflow on the way.
+EXTREMES = (0.0, -0.0, 1.0, -1.0, 0.5, 2.0, np.inf, -np.inf, np.nan, 1e300, -1e300, 1e-300)
+
+
+# ---------------------------------------------------------------- what a check is made of
+
+
+def rng_of(trial: Trial) -> np.random.Generator:
+    """The same random numbers for the same trial, in every run."""
+    return np.random.default_rng(list(str(trial).encode()))
+
+
+def dtypes_of(trial: Trial, wide: bool = False) -> list[tuple[Any, ...]]:
+    """The dtypes to draw the operands with, in turn; mixed ones for two operands and more.
+
+    wide : only double precision, where differences tell something
+    """
+    kinds = REAL_KINDS + (COMPLEX_KINDS if trial.cases.complex else ())
+    if wide:
+        kinds = tuple(k for k in kinds if all(dtype in WIDE for dtype in k))
+    return [k for k in kinds if len(k) <= max(1, len(trial.slots))]
+
+
+def errors_of(trial: Trial, arrays: Sequence[Any]) -> Any:
+    """``np.errstate`` that raises for everything, unless the function itself warns on these arrays."""
+    try:
+        with np.errstate(all="raise"):
+            trial.run(*arrays)
+    except FloatingPointError:
+        return np.errstate(all="ignore")
+    return np.errstate(all="raise")
+
+
+def pull(trial: Trial, arrays: Sequence[Any], seeds: Sequence[Any], wanted: Sequence[bool] | None = None) -> list[Any]:
+    """The gradients of the arrays that are wanted (of all, if None), in order; the others are constants."""
+    wanted = wanted or [True] * len(arrays)
+
+    def run(*leaves: Any) -> Any:
+        rest = iter(leaves)
+        return trial.run(*(next(rest) if want else a for a, want in zip(arrays, wanted, strict=True)))
+
+    with errors_of(trial, arrays):
+        return list(vjp(run, [a for a, want in zip(arrays, wanted, strict=True) if want], seeds).values())
+
+
+def near(a: Any, b: Any, roundings: float) -> bool:
+    """Whether two arrays agree within so many roundings of their narrower dtype, at their largest entry."""
+    eps = max(np.finfo(a.dtype).eps, np.finfo(b.dtype).eps)
+    scale = float(np.max(np.abs(b), initial=0.0, where=np.isfinite(b)))
+    with np.errstate(all="ignore"):
+        return bool(np.allclose(a, b, rtol=roundings * eps, atol=roundings * eps * scale, equal_nan=True))
+
+
+def fault(trial: Trial, message: str) -> GradientError:
+    """The error for a broken promise: which call, and how."""
+    shapes = ", ".join(str(slot.shape) for slot in trial.slots)
+    return GradientError(f"{trial} (operands {shapes}; parameters {trial.call.parameters}): {message}")
+
+
+def _bytes(arrays: Sequence[Any]) -> list[bytes]:
+    return [np.asarray(a).tobytes() for a in arrays]
+
+
+def _plain(result: Any) -> list[Any]:
+    parts = result if isinstance(result, (tuple, list)) else [result]
+    return [part.numpy() if isinstance(part, tg.Tensor) else np.asarray(part) for part in parts]
+
+
+# ---------------------------------------------------------------- values and derivatives
+
+
+def check_value(trial: Trial) -> None:
+    """A recorded call gives NumPy's value, shape and dtype: to the bit where the same function runs."""
+    rng = rng_of(trial)
+    exact = trial.known.run is trial.known.function
+    for dtypes in dtypes_of(trial):
+        arrays = trial.draw(rng, *dtypes)
+        with errors_of(trial, arrays):
+            expected = _plain(trial.run(*(a if a.ndim else a[()] for a in arrays)))
+            given = _plain(trial.run(*map(tg.tensor, arrays)))
+        if len(given) != len(expected):
+            raise fault(trial, f"{len(given)} outputs while recording, NumPy gives {len(expected)}")
+        for y, right in zip(given, expected, strict=True):
+            if y.shape != right.shape or y.dtype != right.dtype:
+                raise fault(trial, f"a value of shape {y.shape}, {y.dtype}; NumPy's has {right.shape}, {right.dtype}")
+            same = (
+                np.array_equal(y, right, equal_nan=True)
+                if exact or y.dtype.kind not in "fc"
+                else near(y, right, FORWARD_ROUNDING)
+            )
+            if not same:
+                raise fault(trial, f"the value for {dtypes} isn't NumPy's: {y!r} instead of {right!r}")
+
+
+def check_first_order(trial: Trial) -> None:
+    """Every cotangent lies within the bar of the differences, for real, complex and mixed operands."""
+    for dtypes in dtypes_of(trial, wide=True):
+        arrays = trial.draw(rng_of(trial), *dtypes)
+        _against_differences(trial, trial.run, arrays, _eps(trial, arrays), 12)
+
+
+def check_second_order(trial: Trial) -> None:
+    """So does every cotangent of the rule itself, which is differentiated by operands and by cotangent.
+
+    Also at a cotangent of 0, where a rule that tests ``g == 0`` has lost the derivative by g.
+    """
+    if trial.cases.order < 2:
+        return
+    kinds = dtypes_of(trial, wide=True)
+    for dtypes in kinds if isinstance(trial.known, Elementwise) else [k for k in kinds if len(k) == 1]:
+        rng = rng_of(trial)
+        arrays = trial.draw(rng, *dtypes)
+        seeds = random_seeds(trial.run, arrays, rng)
+        pulled_back, eps = vjp_function(trial.run, len(arrays)), _eps(trial, arrays)
+        _against_differences(trial, pulled_back, [*arrays, *seeds], eps, 2)
+        _against_differences(trial, pulled_back, [*arrays, *(0 * seed for seed in seeds)], eps, 0)
+
+
+def _against_differences(trial: Trial, f: Any, arrays: Sequence[Any], eps: float, coordinates: int) -> None:
+    try:
+        compare_with_differences(f, arrays, eps, rng_of(trial), coordinates)
+    except GradientError as error:
+        error.add_note(str(fault(trial, f"with operands of dtypes {[str(a.dtype) for a in arrays]}")))
+        raise
+
+
+def _eps(trial: Trial, arrays: Sequence[Any]) -> float:
+    made = [*outputs(trial.run(*arrays)), *arrays]
+    return max((float(np.finfo(y.dtype).eps) for y in made), default=float(np.finfo(np.float64).eps))
+
+
+def check_complex_step(trial: Trial) -> None:
+    """Where the function is analytic, real cotangents agree with the complex step, to rounding."""
+    if not (trial.cases.analytic and trial.cases.complex):
+        return
+    rng = rng_of(trial)
+    arrays = trial.draw(rng, np.float64)
+    seeds = random_seeds(trial.run, arrays, rng)
+    if any(seed.dtype.kind == "c" for seed in seeds):
+        return  # Re<u, f> of a complex result isn't analytic.
+    eps = _eps(trial, arrays)
+    for i, gradient in enumerate(pull(trial, arrays, seeds)):
+        direction = random_like(arrays[i], rng)
+
+        def projected(x: Any, i: int = i) -> Any:
+            there = [x if k == i else a for k, a in enumerate(arrays)]
+            return sum(np.sum(u * y) for u, y in zip(seeds, outputs(trial.run(*there)), strict=True))
+
+        expected = float(complex_step(projected, arrays[i], direction))
+        given = float(np.sum(gradient * direction))
+        scale = float(np.sum(np.abs(gradient * direction))) + sum(float(np.sum(np.abs(u))) for u in seeds)
+        if not abs(given - expected) <= GRADIENT_ROUNDING * eps * scale:
+            raise fault(
+                trial, f"operand {i}: the complex step gives {expected!r} along a direction, backward {given!r}"
+            )
+
+
+# ---------------------------------------------------------------- cotangents as arrays
+
+
+def check_cotangents(trial: Trial) -> None:
+    """Each cotangent has its operand's shape and dtype, and is finite where the operands are."""
+    for dtypes in dtypes_of(trial):
+        rng = rng_of(trial)
+        arrays = trial.draw(rng, *dtypes)
+        for i, (c, a) in enumerate(zip(pull(trial, arrays, random_seeds(trial.run, arrays, rng)), arrays, strict=True)):
+            if c.shape != a.shape or c.dtype != a.dtype:
+                raise fault(trial, f"operand {i}: a cotangent of shape {c.shape}, {c.dtype} for {a.shape}, {a.dtype}")
+            if not np.isfinite(c).all():
+                raise fault(trial, f"operand {i}: a cotangent that isn't finite, {c!r}, at {arrays!r}")
+
+
+def check_ownership(trial: Trial) -> None:
+    """Nothing handed over is changed; no cotangent shares memory with anything; twice is the same.
+
+    The cotangent is also held by a second tensor while the rule runs, which must not see it change.
+    """
+    for dtypes in dtypes_of(trial, wide=True):
+        rng = rng_of(trial)
+        arrays = trial.draw(rng, *dtypes)
+        seeds = random_seeds(trial.run, arrays, rng)
+        handed = [*arrays, *seeds, *trial.constants]
+        before = _bytes(handed)
+        with errors_of(trial, arrays):
+            leaves = [tg.tensor(a) for a in arrays]
+            pairs = zip(outputs(trial.run(*leaves)), seeds, strict=True)
+            recorded = [(y, seed) for y, seed in pairs if isinstance(y, tg.Tensor) and y.requires_grad]
+            made, seeds = [y for y, _seed in recorded], [seed for _y, seed in recorded]
+            beside = [tg.tensor(np.zeros(y.shape, y.dtype)) for y in made]
+            sums = [y + other for y, other in zip(made, beside, strict=True)]
+        rounds = []
+        for _ in range(2):
+            for y, seed in zip(sums, seeds, strict=True):
+                y.backward(seed, retain_graph=True)
+            rounds.append([leaf.grad for leaf in leaves])
+            for other, seed in zip(beside, seeds, strict=True):
+                if other.grad.tobytes() != seed.tobytes():
+                    raise fault(trial, "the rule changed the cotangent that it was given, which others hold as well")
+            assert_unshared([leaf.grad for leaf in leaves], [*handed, *(leaf.numpy() for leaf in leaves)], trial)
+            for leaf in (*leaves, *beside):
+                leaf.grad = None
+        for first, second in zip(*rounds, strict=True):
+            if (first is None) != (second is None) or (first is not None and first.tobytes() != second.tobytes()):
+                raise fault(trial, f"replayed twice, it gave {first!r} and then {second!r}")
+        values = [leaf.numpy() for leaf in leaves]
+        if _bytes(handed) != before or _bytes(values) != _bytes(arrays):
+            raise fault(trial, "an operand, a cotangent or a constant was changed by the rule")
+
+
+def assert_unshared(gradients: Sequence[Any], others: Sequence[Any], trial: Trial) -> None:
+    """Raise GradientError where a gradient shares memory with another one, or with what it came from."""
+    present = [g for g in gradients if g is not None]
+    for i, gradient in enumerate(present):
+        if any(np.shares_memory(gradient, other) for other in (*present[:i], *others)):
+            raise fault(trial, "a gradient shares memory with an operand, a cotangent or another gradient")
+        if not gradient.flags.writeable:
+            raise fault(trial, "a gradient is read-only: it is somebody else's memory")
+
+
+def check_linearity(trial: Trial) -> None:
+    """The rule is linear in the cotangent (with real factors, as Re<a, b> asks)."""
+    for dtypes in dtypes_of(trial, wide=True):
+        rng = rng_of(trial)
+        arrays = trial.draw(rng, *dtypes)
+        first, second = (random_seeds(trial.run, arrays, rng) for _ in range(2))
+        mixed = [np.asarray(2 * u - 3 * v).astype(u.dtype) for u, v in zip(first, second, strict=True)]
+        parts = (pull(trial, arrays, seeds) for seeds in (first, second, mixed))
+        for i, (a, b, both) in enumerate(zip(*parts, strict=True)):
+            if not near(both, 2 * a - 3 * b, GRADIENT_ROUNDING * _eps(trial, arrays) / np.finfo(both.dtype).eps):
+                raise fault(trial, f"operand {i}: the rule isn't linear in g: {both!r} instead of {2 * a - 3 * b!r}")
+
+
+def check_constants(trial: Trial) -> None:
+    """With any one operand recorded and the others constant, its cotangent is what it is with all recorded."""
+    count = len(trial.slots)
+    for dtypes in dtypes_of(trial, wide=True):
+        rng = rng_of(trial)
+        arrays = trial.draw(rng, *dtypes)
+        seeds = random_seeds(trial.run, arrays, rng)
+        for i, together in enumerate(pull(trial, arrays, seeds) if count > 1 else ()):
+            (alone,) = pull(trial, arrays, seeds, [k == i for k in range(count)])
+            if alone.dtype != together.dtype or not near(alone, together, FORWARD_ROUNDING):
+                raise fault(trial, f"operand {i}: {alone!r} with the others constant, else {together!r}")
+
+
+def check_examples(trial: Trial) -> None:
+    """The examples of the cases give the cotangents that they say, for a cotangent of ones."""
+    for example, expected in trial.cases.examples:
+        leaves: list[Any] = []
+        operands = [[_leaf(v, leaves) for v in o] if type(o) is list else _leaf(o, leaves) for o in example.operands]
+        with np.errstate(all="ignore"):
+            for y in outputs(invoke(trial.known, operands, example.parameters)):
+                if isinstance(y, tg.Tensor) and y.requires_grad:
+                    y.backward(np.ones(y.shape, y.dtype), retain_graph=True)
+        if len(expected) != len(leaves):
+            raise fault(trial, f"{example} has {len(leaves)} operands, and cotangents are given for {len(expected)}")
+        for leaf, right in zip(leaves, expected, strict=True):
+            if right is None or not isinstance(leaf, tg.Tensor):
+                continue
+            given = np.zeros(leaf.shape, leaf.dtype) if leaf.grad is None else leaf.grad
+            right = np.asarray(right, leaf.dtype)
+            if given.shape != right.shape or not near(given, right, GRADIENT_ROUNDING):
+                raise fault(trial, f"{example} gives {given!r} instead of {right!r}")
+
+
+def _leaf(operand: Any, leaves: list[Any]) -> Any:
+    """An operand of an example: one of floats or complex numbers records."""
+    if isinstance(operand, (float, complex, np.ndarray, np.generic)) and np.asarray(operand).dtype.kind in "fc":
+        operand = tg.tensor(operand)
+    leaves.append(operand)
+    return operand
+
+
+# ---------------------------------------------------------------- elementwise functions
+
+
+def check_broadcasting(known: Elementwise, shapes: Sequence[tuple[int, ...]], dtype: Any) -> None:
+    """Broadcast operands get the sum of what the operands repeated by hand get."""
+    trial = elementwise_trial(known, *shapes)
+    rng = rng_of(trial)
+    arrays = trial.draw(rng, dtype)
+    seeds = random_seeds(trial.run, arrays, rng)
+    shape = np.broadcast_shapes(*shapes)
+    full = [np.broadcast_to(a, shape).copy() for a in arrays]
+    pairs = zip(pull(trial, arrays, seeds), pull(trial, full, seeds), strict=True)
+    for i, (c, repeated) in enumerate(pairs):
+        expected = _summed(repeated, arrays[i].shape)
+        if c.shape != arrays[i].shape or c.dtype != arrays[i].dtype or not near(c, expected, GRADIENT_ROUNDING):
+            raise fault(trial, f"operand {i}: broadcast, it gets {c!r} instead of {expected!r}")
+
+
+def _summed(c: Any, shape: tuple[int, ...]) -> Any:
+    lead = c.ndim - len(shape)
+    axes = (*range(lead), *(lead + k for k, n in enumerate(shape) if n == 1 and c.shape[lead + k] != 1))
+    return np.sum(c, axis=axes, keepdims=False).reshape(shape)
+
+
+def check_strong_zero(known: Elementwise) -> None:
+    """A cotangent of exactly 0 contributes 0, whatever the slope: at both orders, beside others that aren't 0."""
+    assert known.cases is not None
+    for dtype in WIDE if known.cases.complex else WIDE[:1]:
+        grid = np.meshgrid(*[np.array(EXTREMES, dtype)] * known.arity, indexing="ij")
+        points = [g.ravel() for g in grid]
+        trial = elementwise_trial(known, *[points[0].shape] * known.arity)
+        _assert_strong(trial, points)
+        # One point in the domain with a cotangent of 1, beside which the others mustn't be spoiled, nor it.
+        safe = elementwise_trial(known, *[(1,)] * known.arity).draw(rng_of(trial), dtype)
+        _assert_strong(trial, [np.concatenate([s, p]) for s, p in zip(safe, points, strict=True)], live=1)
+
+
+def _assert_strong(trial: Trial, points: Sequence[Any], live: int = 0) -> None:
+    """No operand gets anything but 0 where the cotangent is 0; the first ``live`` points have a cotangent of 1."""
+    with np.errstate(all="ignore"):
+        for recording in _recordings(len(points)):
+            leaves = [tg.tensor(p, requires_grad=r) for p, r in zip(points, recording, strict=True)]
+            for y in outputs(trial.run(*leaves)):
+                if not (isinstance(y, tg.Tensor) and y.requires_grad):
+                    continue
+                none = np.zeros(y.shape, y.dtype)
+                none[:live] = 1
+                y.backward(none, retain_graph=True)
+                _assert_zero(trial, "first order", leaves, points, live)
+                _assert_strong_at_second_order(trial, y, leaves, points, live)
+
+
+def _assert_strong_at_second_order(
+    trial: Trial, y: Any, leaves: Sequence[Any], points: Sequence[Any], live: int
+) -> None:
+    assert trial.cases is not None
+    if trial.cases.order < 2:
+        return
+    ones, zeros = np.ones(y.shape, y.dtype), np.zeros(y.shape, y.dtype)
+    zeros[:live] = 1
+    # What the first cotangent didn't let through, and then what the second doesn't.
+    for what, first, second in (("a first", zeros, ones), ("a second", ones, zeros)):
+        seed = tg.tensor(first)
+        y.backward(seed, create_graph=True)
+        pulled = [(leaf, leaf.grad) for leaf in leaves if leaf.grad is not None]
+        for leaf, _c in pulled:
+            leaf.grad = None
+        for _leaf, c in pulled:
+            if isinstance(c, tg.Tensor) and c.requires_grad:
+                c.backward(
+                    second.real.astype(c.dtype) if c.dtype.kind == "f" else second.astype(c.dtype), retain_graph=True
+                )
+        _assert_zero(trial, f"{what} cotangent of 0 at order two", leaves, points, live)
+        if second is zeros and seed.grad is not None and np.any(seed.grad[live:] != 0):
+            raise fault(trial, f"the cotangent gets {seed.grad[live:]!r} from {what} cotangent of 0, not 0")
+
+
+def _assert_zero(trial: Trial, when: str, leaves: Sequence[Any], points: Sequence[Any], live: int) -> None:
+    for i, leaf in enumerate(leaves):
+        if leaf.grad is not None:
+            bad = np.flatnonzero(leaf.grad[live:] != 0) + live
+            if bad.size:
+                where = tuple(p[bad[0]] for p in points)
+                raise fault(trial, f"{when}: operand {i} gets {leaf.grad[bad[0]]} at {where} from a cotangent of 0")
+            if live and not np.isfinite(leaf.grad[:live]).all():
+                raise fault(trial, f"{when}: operand {i} gets {leaf.grad[:live]} where nothing is infinite")
+            leaf.grad = None
+
+
+def _recordings(count: int) -> list[tuple[bool, ...]]:
+    """All operands recording, and each of them alone."""
+    alone = [tuple(k == i for k in range(count)) for i in range(count)]
+    return [(True,) * count] + (alone if count > 1 else [])
+
+
+# ---------------------------------------------------------------- multilinear functions
+
+
+def check_missing_data(trial: Trial) -> None:
+    """An entry that isn't finite, and meets only zero cotangents, counts as 0: at both orders.
+
+    Which outputs an entry meets is asked of the function itself: it is linear in each operand, so
+    those that aren't 0 when the operand is 0 but for this entry.
+    """
+    if not (isinstance(trial.known, Primitive) and trial.known.multilinear):
+        return
+    rng = rng_of(trial)
+    arrays = trial.draw(rng, np.float64)
+    for i, operand in enumerate(arrays):
+        if operand.size == 0:
+            continue
+        place = int(rng.integers(operand.size))
+        alone = np.zeros(operand.shape)
+        alone.flat[place] = 1.0
+        (touched,) = outputs(trial.run(*(alone if k == i else np.ones(a.shape) for k, a in enumerate(arrays))))
+        seed = random_like(np.asarray(touched), rng) * (touched == 0)
+        for missing in (np.nan, np.inf, -np.inf):
+            spoiled, clean = operand.copy(), operand.copy()
+            spoiled.flat[place], clean.flat[place] = missing, 0.0
+            _assert_counts_as_zero(
+                trial,
+                i,
+                [spoiled if k == i else a for k, a in enumerate(arrays)],
+                [clean if k == i else a for k, a in enumerate(arrays)],
+                seed,
+                missing,
+            )
+
+
+def _assert_counts_as_zero(
+    trial: Trial, i: int, spoiled: Sequence[Any], clean: Sequence[Any], seed: Any, missing: float
+) -> None:
+    with np.errstate(all="ignore"):
+        given = vjp(trial.run, spoiled, [seed])
+        right = vjp(trial.run, clean, [seed])
+        for k, c in given.items():
+            if not near(c, right[k], FORWARD_ROUNDING):
+                raise fault(trial, f"{missing} in operand {i} meets no cotangent, and operand {k} gets {c!r}")
+        leaves = [tg.tensor(a) for a in spoiled]
+        recorded = vjp(trial.run, leaves, [tg.tensor(seed)], create_graph=True)
+        for c in recorded.values():
+            if isinstance(c, tg.Tensor) and c.requires_grad:
+                c.backward(np.ones(c.shape), retain_graph=True)
+        for k, leaf in enumerate(leaves):
+            if leaf.grad is not None and not np.isfinite(leaf.grad).all():
+                raise fault(trial, f"{missing} in operand {i} spoils operand {k} at order two: {leaf.grad!r}")
+
+
+CHECKS: tuple[Check, ...] = (
+    check_value,
+    check_first_order,
+    check_second_order,
+    check_complex_step,
+    check_cotangents,
+    check_ownership,
+    check_linearity,
+    check_constants,
+    check_examples,
+    check_missing_data,
+)
+
+
+def check_trial(trial: Trial) -> None:
+    """Every check, on one call."""
+    for check in CHECKS:
+        check(trial)
