@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import tapegrad  # noqa: F401 - registers every rule
-from tapegrad.primitive import TABLE, Elementwise, Known, Primitive, name_of
+import tapegrad.nn
+from tapegrad.primitive import TABLE, Known
 
 
 def rows() -> Iterable[tuple[str, ...]]:
@@ -16,18 +16,17 @@ def rows() -> Iterable[tuple[str, ...]]:
     arrays : "any" where the rule runs on any array library, else "NumPy"
     """
     for known in sorted(TABLE.values(), key=lambda k: k.name):
-        if known.kind == "composite" or (isinstance(known, Primitive | Elementwise) and _is_ours(known)):
-            cases = known.cases
-            order = str(cases.order) if cases else ""
-            arrays = ("any" if cases.neutral else "NumPy") if cases else ""
-            yield f"`{known.name}`", known.kind, order, arrays, known.note
+        cases = known.cases
+        if known.kind == "composite" and _is_public(known):
+            yield f"`{known.name}`", known.kind, "", "", known.note
+        elif known.kind == "primitive" and _is_public(known) and cases is not None:
+            yield f"`{known.name}`", known.kind, str(cases.order), "any" if cases.neutral else "NumPy", known.note
 
 
-def _is_ours(known: Known) -> bool:
-    # Rules and forms that someone else's module registered are none of ours; adjoints and helpers
-    # with a leading underscore are not for users.
+def _is_public(known: Known) -> bool:
+    """Whether a user calls the function: NumPy's, or one that tapegrad.nn names."""
     module = getattr(known.function, "__module__", "") or ""
-    return not module.startswith("tapegrad") or not name_of(known.function).rsplit(".", 1)[-1].startswith("_")
+    return not module.startswith("tapegrad") or hasattr(tapegrad.nn, known.function.__name__)
 
 
 def counts() -> dict[str, int]:

@@ -320,7 +320,7 @@ def _freedom(ddof: Any, correction: Any) -> Any:
     return correction
 
 
-@composite(np.var, cases=Cases(calls=SPREADS, analytic=False), note="written in itself, with mean= as an operand")
+@composite(np.var, cases=Cases(calls=SPREADS, analytic=False), note="mean= may be a tensor, and has a gradient then")
 def var(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False,
     *, where: Any = True, mean: Any = None, correction: Any = NO_VALUE,
@@ -330,7 +330,7 @@ def var(
     return variance(_operands(a, mean), axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims, where=where)
 
 
-@composite(np.std, cases=Cases(calls=SPREADS, analytic=False), note="written in itself, with mean= as an operand")
+@composite(np.std, cases=Cases(calls=SPREADS, analytic=False), note="mean= may be a tensor, and has a gradient then")
 def std(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False,
     *, where: Any = True, mean: Any = None, correction: Any = NO_VALUE,

@@ -97,8 +97,15 @@ def squeeze_vjp(g: Any, _y: Any, _a: Any, *, _axis: Any = None) -> Any:
     return g.reshape(_a.shape)
 
 
+def _expanded(a: Any, axis: Any) -> Any:
+    if type(axis) is int and 0 <= axis <= a.ndim:
+        return a.reshape((*a.shape[:axis], 1, *a.shape[axis:]))
+    return np.expand_dims(a, axis)
+
+
 @defvjp(
     np.expand_dims,
+    forward=_expanded,
     cases=Cases(calls=(call((2, 3), axis=0), call((2, 3), axis=-1), call((2, 3), axis=(0, 2)), call((), axis=0))),
 )
 def expand_dims_vjp(g: Any, _y: Any, _a: Any, *, _axis: Any) -> Any:

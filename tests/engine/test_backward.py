@@ -627,7 +627,11 @@ def test_a_rule_may_run_a_sweep_of_its_own(with_rule):
 
 # ---------------------------------------------------------------- any program
 
-PROGRAMS = st.lists(st.tuples(st.sampled_from(["mean", "difference", "product", "sine"]), st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=16)
+PROGRAMS = st.lists(
+    st.tuples(st.sampled_from(["mean", "difference", "product", "sine"]), st.integers(0, 30), st.integers(0, 30)),
+    min_size=1,
+    max_size=16,
+)
 LEAVES = [np.array([0.3, -0.9, 0.0]), np.array([1.0, 0.5, -0.25]), np.array([-0.7, 0.1, 0.6])]
 
 

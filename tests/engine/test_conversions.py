@@ -26,9 +26,7 @@ def test_repr_shows_value_dtype_and_how_it_records():
 
 
 def test_repr_of_rows_is_aligned():
-    assert repr(tg.tensor([[1.0, 2.0], [3.0, 4.0]])) == (
-        "tensor([[1., 2.],\n        [3., 4.]], dtype=float64, leaf)"
-    )
+    assert repr(tg.tensor([[1.0, 2.0], [3.0, 4.0]])) == ("tensor([[1., 2.],\n        [3., 4.]], dtype=float64, leaf)")
 
 
 def test_repr_says_where_a_tensor_was_replayed():
@@ -257,7 +255,9 @@ def test_a_leaf_with_a_recorded_gradient_can_be_copied(way):
     twin = COPIES[way](x)
     assert twin.is_leaf
     assert twin.grad is not x.grad
-    np.testing.assert_array_equal(np.asarray(twin.grad.detach() if type(twin.grad) is tg.Tensor else twin.grad), [3.0, 12.0])
+    np.testing.assert_array_equal(
+        np.asarray(twin.grad.detach() if type(twin.grad) is tg.Tensor else twin.grad), [3.0, 12.0]
+    )
 
 
 @pytest.mark.parametrize("way", COPIES)

@@ -116,7 +116,11 @@ def test_arithmetic_of_integers_gives_tensors_that_do_not_record(symbol, other):
 def test_floor_division_gives_plain_arrays(other):
     constant, array = OTHERS[other], np.array(VALUES)
     x = tg.tensor(array)
-    for found, expected in ((x // constant, array // constant), (constant // x, constant // array), (x // x, array // array)):
+    for found, expected in (
+        (x // constant, array // constant),
+        (constant // x, constant // array),
+        (x // x, array // array),
+    ):
         assert type(found) is not tg.Tensor
         same(found, expected)
 
@@ -248,7 +252,9 @@ def test_python_numbers_are_weak(dtype):
 
 
 @settings(max_examples=60)
-@given(st.sampled_from("efdFDlib?"), st.sampled_from("efdFDlib?"), st.booleans(), st.booleans(), st.sampled_from("+-*/"))
+@given(
+    st.sampled_from("efdFDlib?"), st.sampled_from("efdFDlib?"), st.booleans(), st.booleans(), st.sampled_from("+-*/")
+)
 def test_result_dtypes_are_numpys(left, right, left_scalar, right_scalar, symbol):
     a, b = np.ones(() if left_scalar else 2, left), np.ones(() if right_scalar else 2, right)
     if symbol == "-" and left == right == "?":
@@ -558,7 +564,14 @@ class Foreign:
 
 @pytest.mark.parametrize(
     "operate",
-    [*ARITHMETIC.values(), *WITHOUT_DERIVATIVE.values(), *COMPARISONS.values(), operator.matmul, operator.and_, operator.or_],
+    [
+        *ARITHMETIC.values(),
+        *WITHOUT_DERIVATIVE.values(),
+        *COMPARISONS.values(),
+        operator.matmul,
+        operator.and_,
+        operator.or_,
+    ],
     ids=lambda f: f.__name__,
 )
 def test_operators_leave_other_libraries_arrays_the_answer(operate):
@@ -620,7 +633,9 @@ def test_matrices_are_refused_as_operands():
             program()
 
 
-@pytest.mark.parametrize("other", ["text", None, object(), np.array(["a"]), np.array([object()]), np.datetime64("2020")], ids=repr)
+@pytest.mark.parametrize(
+    "other", ["text", None, object(), np.array(["a"]), np.array([object()]), np.datetime64("2020")], ids=repr
+)
 def test_what_is_no_number_is_refused_as_an_operand(other):
     x = tg.tensor([1.0])
     for operate in (operator.add, operator.mul, operator.sub):

@@ -174,7 +174,9 @@ def test_linalg_outer_takes_vectors_alone_as_numpys_does() -> None:
     x = tg.tensor([1.0, 2.0])
     np.sum(np.linalg.outer(x, [3.0, 4.0])).backward()
     np.testing.assert_array_equal(x.grad, [7, 7])
-    with pytest.raises(ValueError, match="Input arrays must be one-dimensional, but they are x1.ndim=2 and x2.ndim=1"):
+    with pytest.raises(
+        ValueError, match=r"Input arrays must be one-dimensional, but they are x1\.ndim=2 and x2\.ndim=1"
+    ):
         np.linalg.outer(x.reshape(1, 2), [1.0])
 
 
@@ -264,9 +266,9 @@ def test_an_einsum_may_be_optimized(optimize: Any) -> None:
 
 def test_einsum_takes_its_other_keywords() -> None:
     x = tg.tensor(np.ones((2, 3), np.float32))
-    y = np.einsum("ij->ji", x, dtype=np.float64, order="F", casting="same_kind")
+    y = np.einsum("ij->j", x, dtype=np.float64, order="F", casting="same_kind")
     assert y.dtype == np.float64
-    y.backward(np.ones((3, 2)))
+    y.backward(np.ones(3))
     assert x.grad.dtype == np.float32
 
 
@@ -365,7 +367,7 @@ LARGE = [
     ("ij,j->i", (80, 90), (90,)),
     ("j,ij->i", (90,), (80, 90)),
     ("bij,kbj->bki", (5, 12, 20), (9, 5, 20)),
-    ("abij,jcia->bc", (3, 4, 5, 6), (6, 7, 5, 3)),
+    ("abij,jcia->bc", (3, 8, 5, 6), (6, 7, 5, 3)),
     ("...j,jk", (5, 6, 20), (20, 30)),
     ("bhqd,bhkd->bhqk", (2, 3, 10, 8), (2, 3, 12, 8)),
 ]
@@ -446,4 +448,4 @@ def test_missing_data_that_meets_a_cotangent_is_seen() -> None:
 
 def test_all_contractions_are_marked_multilinear() -> None:
     for function in (np.matmul, np.dot, np.tensordot, np.outer, contract):
-        assert TABLE[function].multilinear  # type: ignore[attr-defined]
+        assert TABLE[function].multilinear

@@ -1,0 +1,42 @@
+"""The globals that a test may not leave changed: what they are now, what differs, how to put it back."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from tapegrad import recording
+from tapegrad.primitive import TABLE
+
+
+def globals_now() -> dict[str, Any]:
+    """A copy of every global, by what a failing test is told about it."""
+    return {
+        "the table of rules": dict(TABLE),
+        "marks of no_grad, enable_grad, debug or Tape": recording._MARKS.get(),
+        "whether operations are recorded": recording.STATE.get(),
+        "warning filters": list(warnings.filters),
+        "np.errstate": (np.geterr(), np.geterrcall()),
+        "np.set_printoptions": np.get_printoptions(),
+    }
+
+
+def left_changed(before: dict[str, Any]) -> list[str]:
+    """What differs now from what was."""
+    now = globals_now()
+    return [name for name, value in before.items() if value != now[name]]
+
+
+def put_back(before: dict[str, Any]) -> None:
+    """Every global as it was, so that one leak fails one test."""
+    TABLE.clear()
+    TABLE.update(before["the table of rules"])
+    recording._MARKS.set(before["marks of no_grad, enable_grad, debug or Tape"])
+    recording.STATE.set(before["whether operations are recorded"])
+    if list(warnings.filters) != before["warning filters"]:
+        warnings.resetwarnings()  # Tells Python that what it remembers of the filters is stale.
+        warnings.filters[:] = before["warning filters"]  # type: ignore[index]
+    errors, callback = before["np.errstate"]
+    np.seterr(**errors)
+    np.seterrcall(callback)
+    np.set_printoptions(**before["np.set_printoptions"])

@@ -1,0 +1,244 @@
+"""The checker itself: right gradients pass at any scale, wrong ones fail, and it says when it can't tell."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+from tapegrad.primitive import TABLE
+from tapegrad.testing import GradientError, UndecidedError, check_grads, check_vjp, complex_step
+from tapegrad.testing.check import check_kinds
+
+
+@pytest.fixture
+def rule() -> Iterator[Callable[..., Any]]:
+    """Makes a primitive of a function and a rule, which leaves the table with the test."""
+    made = []
+
+    def make(function: Callable[..., Any], vjp: Callable[..., Any]) -> Any:
+        dispatched = tg.primitive(function)
+        tg.defvjp(dispatched)(vjp)
+        made.append(dispatched)
+        return dispatched
+
+    yield make
+    for function in made:
+        del TABLE[function]
+
+
+def sine(x: Any) -> Any:
+    return np.sin(x)
+
+
+X = np.linspace(-2.0, 2.0, 6).reshape(2, 3)
+
+
+# ---------------------------------------------------------------- what is right passes
+
+
+@pytest.mark.parametrize(
+    ("f", "args"),
+    [
+        (np.sin, (X,)),
+        (np.sin, (0.5,)),
+        (np.multiply, (X, 2.0)),
+        (np.multiply, (X, np.array([1.0, -2.0, 0.5]))),
+        (np.exp, (np.array([1 + 2j, 0.3 - 1j]),)),
+        (np.exp, (0.5 + 1j,)),
+        (lambda x: np.sum(np.sin(x)), (X,)),
+        (lambda x: (np.sin(x), np.cos(x)), (X,)),
+        (lambda x, n: x * n, (X, 3)),
+        (lambda x, n: x * n, (X, np.array([1, 2, 3]))),
+        (lambda x: x, (X,)),
+    ],
+    ids=lambda v: getattr(v, "__name__", None) or repr(v)[:30],
+)
+def test_right_gradients_pass_at_orders_one_and_two(f: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    check_vjp(f, *args)
+    check_grads(f, *args)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.complex64])
+def test_narrow_dtypes_are_checked_in_double_precision(dtype: Any) -> None:
+    check_grads(lambda x: np.sin(x) * x, X.astype(dtype))
+
+
+@pytest.mark.parametrize("x", [1e-12, 1e-6, 1e-2, 1.0, 1e3, 1e6, 1e12])
+def test_steps_find_the_scale_of_the_function(x: float) -> None:
+    check_grads(np.log, x)
+    check_grads(np.sqrt, np.array([x, 1.0]))
+
+
+def test_a_fast_wave_far_from_zero_is_resolved() -> None:
+    check_grads(np.sin, np.array([1e4 + 0.3]))
+
+
+def test_large_arrays_are_probed_along_directions() -> None:
+    check_grads(lambda x: np.sum(np.sin(x) * x), np.linspace(-2.0, 2.0, 2000))
+
+
+def test_keywords_reach_the_function() -> None:
+    check_vjp(lambda x, *, power: x**power, X, power=2)
+    check_grads(lambda x, *, power: x**power, X, order=3, power=2)
+
+
+def test_a_derivative_of_zero_is_right_where_the_value_is_not() -> None:
+    check_grads(lambda x: x * 0 + 3, X)
+    check_vjp(lambda x: np.sin(x) ** 2 + np.cos(x) ** 2, X)
+
+
+def test_a_constant_output_has_no_gradient_and_passes() -> None:
+    check_vjp(lambda x: np.floor(x), X + 0.1)
+
+
+def test_arguments_with_nothing_to_differentiate_pass() -> None:
+    check_grads(lambda n: n + 1, 3)
+
+
+def test_results_in_single_precision_are_held_to_single_precision() -> None:
+    check_grads(lambda x: np.sin(x) * np.float32(0.1), X.astype(np.float32))
+
+
+def test_the_precision_of_the_function_can_be_given(rule: Callable[..., Any]) -> None:
+    coarse = rule(lambda x: np.round(np.sin(x) * 1e7) / 1e7, lambda g, _y, x: g * np.cos(x))
+    with pytest.raises(GradientError):
+        check_vjp(coarse, X)
+    check_grads(coarse, X, order=1, rtol=1e-7)
+
+
+# ---------------------------------------------------------------- what is wrong fails
+
+
+@pytest.mark.parametrize(
+    ("wrong", "looks"),
+    [
+        (lambda g, _y, x: -g * np.cos(x), "of the wrong sign"),
+        (lambda g, _y, x: g * np.cos(x) / 2, "half of it"),
+        (lambda g, _y, x: 2 * g * np.cos(x), "twice as large"),
+        (lambda g, _y, _x: g * 0, "zero everywhere"),
+        (lambda g, _y, x: g * np.cos(x) * (1 + 1e-8), "the gradient is wrong"),
+        (lambda g, _y, x: g * np.cos(x) + 1e-9, "the gradient is wrong"),
+        (lambda g, _y, x: g * np.cos(x) * np.nan, "backward gives nan"),
+    ],
+)
+def test_a_wrong_gradient_is_described(rule: Callable[..., Any], wrong: Callable[..., Any], looks: str) -> None:
+    with pytest.raises(GradientError, match=looks):
+        check_vjp(rule(sine, wrong), X)
+
+
+def test_a_transposed_gradient_is_described(rule: Callable[..., Any]) -> None:
+    f = rule(sine, lambda g, _y, x: (g * np.cos(x)).T)
+    with pytest.raises(GradientError, match="transposed"):
+        check_vjp(f, np.arange(9.0).reshape(3, 3))
+
+
+def test_a_conjugated_gradient_is_described(rule: Callable[..., Any]) -> None:
+    f = rule(lambda x: x * x, lambda g, _y, x: np.conj(g) * 2 * x)
+    with pytest.raises(GradientError, match=r"conjugated"):
+        check_vjp(f, np.array([1 + 2j, 0.5 - 1j]))
+
+
+def test_a_gradient_without_its_conjugate_fails(rule: Callable[..., Any]) -> None:
+    f = rule(lambda x: x * x, lambda g, _y, x: g * 2 * x)
+    check_vjp(f, X)
+    with pytest.raises(GradientError, match=r"imaginary part|real part"):
+        check_vjp(f, np.array([1 + 2j, 0.5 - 1j]))
+
+
+def test_the_argument_and_the_worst_index_are_named(rule: Callable[..., Any]) -> None:
+    bump = np.zeros((2, 3))
+    bump[1, 2] = 1e-3
+    f = rule(lambda a, b: a * b, lambda g, _y, a, b: (g * b, g * a + bump))
+    with pytest.raises(GradientError, match=r"argument 1 .*index \(1, 2\).*backward gives .*differences .*\+-"):
+        check_vjp(f, X, X + 3)
+
+
+def test_one_wrong_entry_of_many_is_found(rule: Callable[..., Any]) -> None:
+    bump = np.zeros(500)
+    bump[123] = 0.1
+    f = rule(sine, lambda g, _y, x: g * np.cos(x) + bump)
+    with pytest.raises(GradientError, match="direction"):
+        check_vjp(f, np.linspace(-2.0, 2.0, 500))
+
+
+def test_a_derivative_that_is_wrong_only_at_order_two_is_found(rule: Callable[..., Any]) -> None:
+    cosine = rule(lambda x: np.cos(x), lambda g, _y, x: g * np.sin(x))  # of the wrong sign
+    f = rule(sine, lambda g, _y, x: g * cosine(x))
+    check_vjp(f, X)
+    with pytest.raises(GradientError, match="wrong"):
+        check_grads(f, X)
+
+
+def test_a_gradient_cut_off_in_silence_is_found() -> None:
+    def f(x: Any) -> Any:
+        return x * (x.detach() if isinstance(x, tg.Tensor) else x)
+
+    with pytest.raises(GradientError, match="half of it"):
+        check_vjp(f, X)
+
+
+def test_a_gradient_of_another_dtype_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tapegrad.testing import check
+
+    def widening(*args: Any) -> dict[int, Any]:
+        return {i: np.asarray(c, np.float64) for i, c in original(*args).items()}
+
+    original = check.vjp
+    monkeypatch.setattr(check, "vjp", widening)
+    with pytest.raises(GradientError, match=r"argument 0 has shape .* dtype float32, its gradient .* float64"):
+        check_kinds(np.sin, X.astype(np.float32))
+
+
+def test_a_gradient_that_was_not_summed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tapegrad.testing import check
+
+    monkeypatch.setattr(check, "vjp", lambda *_args: {0: np.ones((2, 3))})
+    with pytest.raises(GradientError, match="not summed over a broadcast axis"):
+        check_kinds(lambda x: x + X, np.ones(3))
+
+
+# ---------------------------------------------------------------- what can't be told is said
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (np.absolute, 0.0),
+        (np.sqrt, 0.0),
+        (lambda x: 1e12 + x, 1.0),
+        (lambda x: np.floor(x) * x, 1.0),
+        (lambda x: 1 / x, 0.0),
+    ],
+    ids=["kink", "infinite slope", "lost in rounding", "jump", "pole"],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_differences_that_tell_nothing_raise(f: Callable[..., Any], x: float) -> None:
+    with pytest.raises(UndecidedError, match="can't tell"):
+        check_vjp(f, x)
+
+
+def test_both_errors_are_assertion_errors_of_ours() -> None:
+    assert issubclass(UndecidedError, GradientError)
+    assert issubclass(GradientError, AssertionError)
+    assert issubclass(GradientError, tg.TapegradError)
+
+
+# ---------------------------------------------------------------- the complex step
+
+
+def test_the_complex_step_is_exact_to_rounding() -> None:
+    np.testing.assert_allclose(complex_step(np.exp, X), np.exp(X), rtol=4 * np.finfo(float).eps)
+
+
+def test_the_complex_step_follows_a_direction() -> None:
+    direction = np.array([1.0, -1.0, 0.5])
+    slope = complex_step(lambda x: np.sum(x**3), np.array([1.0, 2.0, 3.0]), direction)
+    assert slope == pytest.approx(3 - 12 + 13.5, rel=1e-15)
+
+
+def test_a_check_leaves_no_gradient_behind() -> None:
+    w = tg.tensor([1.0, 2.0])
+    check_vjp(lambda x: x * w.detach().numpy(), np.array([3.0, 4.0]))
+    assert w.grad is None
