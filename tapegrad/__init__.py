@@ -13,7 +13,7 @@ from tapegrad.recording import Tape, debug, enable_grad, no_grad
 from tapegrad.tensor import Tensor, tensor
 
 # After Tensor, whose module registers the rules of NumPy's functions.
-from tapegrad import nn  # isort: skip
+from tapegrad import nn, optim  # isort: skip
 
 __all__ = [
     "Tape",
@@ -24,6 +24,7 @@ __all__ = [
     "enable_grad",
     "nn",
     "no_grad",
+    "optim",
     "primitive",
     "tensor",
 ]

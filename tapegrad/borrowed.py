@@ -6,7 +6,9 @@ compared when a rule is about to read it: a write that touched none of them goes
 ``tg.debug()`` fingerprints in full.
 """
 
+import operator
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ COPIED = 4096  # bytes
 SAMPLED = 64  # elements
 # Types whose values nobody can change.
 ATOMS = frozenset(
-    {int, bool, float, complex, str, bytes, type(None), slice, type(Ellipsis), type, np.intp, np.int32, np.bool_}
+    {int, bool, float, complex, str, bytes, type(None), type(Ellipsis), type, np.intp, np.int32, np.bool_}
 )
 
 
@@ -43,6 +45,16 @@ def fingerprint(array: Any, in_full: bool) -> int:
     return zlib.crc32(np.ascontiguousarray(array).tobytes())
 
 
+def fixed(value: Any) -> bool:
+    """Whether a parameter is something that nobody can change: numbers, strings, tuples and slices of them."""
+    kind = type(value)
+    if kind in ATOMS:
+        return True
+    if kind is tuple:
+        return ATOMS.issuperset(map(type, value)) or all(map(fixed, value))
+    return kind is slice and ATOMS.issuperset((type(value.start), type(value.stop), type(value.step)))
+
+
 def keep(value: Any, watched: Watched, in_full: bool) -> Any:
     """``value`` as an entry may hold it; containers are gone through, large arrays noted in ``watched``."""
     kind = type(value)
@@ -53,8 +65,18 @@ def keep(value: Any, watched: Watched, in_full: bool) -> Any:
             return value.copy()
         watched.append((value, fingerprint(value, in_full), in_full))
         return value
-    if kind is tuple or kind is list:
-        return kind(keep(v, watched, in_full) for v in value)
+    if kind is slice:
+        return slice(*(None if v is None else operator.index(v) for v in (value.start, value.stop, value.step)))
+    if isinstance(value, tuple):
+        return like(value, [keep(v, watched, in_full) for v in value])
+    if kind is list:
+        return [keep(v, watched, in_full) for v in value]
     if kind is dict:
         return {k: keep(v, watched, in_full) for k, v in value.items()}
     return value
+
+
+def like(value: tuple[Any, ...], parts: Sequence[Any]) -> tuple[Any, ...]:
+    """The parts as a tuple of the kind of ``value``: NumPy's named tuples stay such."""
+    make_tuple = getattr(type(value), "_make", tuple)
+    return make_tuple(parts)

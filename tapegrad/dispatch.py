@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.borrowed import Watched, keep
+from tapegrad.borrowed import Watched, keep, like
 from tapegrad.entries import POSITIONS, Entry, leaf_of, parts, unhooked
 from tapegrad.errors import DTypeError, NotDifferentiableError, RuleError, UnexpectedArgumentError, WriteError
 from tapegrad.primitive import TABLE, Creation, Elementwise, Known, name_of
@@ -92,14 +92,8 @@ def _arrays(y: Any, known: Known) -> Any:
         return np.asarray(y)[()]
     if isinstance(y, tuple):
         parts = [_arrays(part, known) for part in y]
-        return _like(y, parts)
+        return like(y, parts)
     raise RuleError(f"{known.name} returned {type(y).__name__}; a primitive returns an array or a tuple of arrays")
-
-
-def _like(y: tuple[Any, ...], parts: Sequence[Any]) -> tuple[Any, ...]:
-    """The parts as a tuple of the kind of ``y``: NumPy's named tuples stay such."""
-    make_tuple = getattr(type(y), "_make", tuple)
-    return make_tuple(parts)
 
 
 def _parents_with_slopes(known: Elementwise, values: list[Any], parents: list[Any]) -> list[Any]:
@@ -119,8 +113,8 @@ def _recorded(
     state: State,
 ) -> Any:
     """The result of a primitive as a tensor, with the entry that says how it came about."""
-    first = y[0] if type(y) is not np.ndarray and isinstance(y, tuple) else y
-    if first.dtype.kind not in "fc":
+    outputs = y if isinstance(y, tuple) else (y,)
+    if not any(part.dtype.kind in "fc" for part in outputs):
         return y  # Integers and bools: constant.
     reads_y, reads = known.keeps([parent is not None for parent in parents])
     watched: Watched = []
@@ -139,7 +133,7 @@ def _recorded(
         )
     where = _callers_line() if state.debugging else None
     entry: Entry = [next(POSITIONS), known, None, packed, watched or None, where, *saved, *parents]
-    if first is y:
+    if outputs is not y:
         spec = spec_of(y)
         entry[2] = y if reads_y else spec
         result = make(y, entry, spec)
@@ -147,7 +141,7 @@ def _recorded(
         entry[2] = y if reads_y else tuple(spec_of(part) for part in y)
         result = _outputs(y, entry)
     for tape in state.tapes:
-        tape.observe(_fact(entry, first))
+        tape.observe(_fact(entry, outputs[0]))
     return result
 
 
@@ -157,7 +151,10 @@ def _bound(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Seq
     operands: Sequence[Any]
     if arity is None:
         if not args:
-            raise UnexpectedArgumentError(f"{known.name}: its operands come first, in a sequence")
+            name = known.operands[0]
+            if name not in kwargs:
+                raise UnexpectedArgumentError(f"{known.name} takes its operands in a sequence; {name} is missing")
+            args, kwargs = (kwargs[name],), {k: v for k, v in kwargs.items() if k != name}
         operands, rest = tuple(args[0]), args[1:]
     else:
         operands, rest = args[:arity], args[arity:]
@@ -174,17 +171,16 @@ def _bound(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Seq
         raise UnexpectedArgumentError(f"{known.name} got {len(args)} arguments; its rule knows {names}")
     parameters = dict(zip(names, rest, strict=False))
     for name, value in kwargs.items():
-        if name == "out":
-            if value is not None and not (type(value) is tuple and all(v is None for v in value)):
-                raise WriteError(f"{known.name}: out= of or from a tensor can't be recorded; assign the result instead")
-        elif name not in names:
+        if name in parameters:
+            raise UnexpectedArgumentError(f"{known.name} got two values for argument {name!r}")
+        if name != "out" and name not in names:
             raise UnexpectedArgumentError(
                 f"{known.name}: its rule doesn't know the argument {name}={value!r}; it knows {names}"
             )
-        elif name in parameters:
-            raise UnexpectedArgumentError(f"{known.name} got two values for argument {name!r}")
-        else:
-            parameters[name] = value
+        parameters[name] = value
+    out = parameters.pop("out", None)
+    if out is not None and not (type(out) is tuple and all(v is None for v in out)):
+        raise WriteError(f"{known.name}: out= of or from a tensor can't be recorded; assign the result instead")
     return operands, parameters
 
 
@@ -209,8 +205,10 @@ def _static(value: Any, known: Known, name: str) -> Any:
                 f"{known.name}: no gradient passes through {name}=; pass tensor.detach() if it is constant"
             )
         return value.numpy()
-    if kind is tuple or kind is list:
-        return kind(_static(v, known, name) for v in value)
+    if kind is list:
+        return [_static(v, known, name) for v in value]
+    if isinstance(value, tuple):
+        return like(value, [_static(v, known, name) for v in value])
     if isinstance(value, np.ndarray):
         return np.asarray(value)  # A memmap or another subclass: to be copied or watched as any array.
     return value
@@ -239,7 +237,7 @@ def wrapped(y: Any) -> Any:
     """A result that doesn't record: numbers in a tensor, anything else as it is."""
     if isinstance(y, tuple):
         parts = [wrapped(part) for part in y]
-        return _like(y, parts)
+        return like(y, parts)
     if isinstance(y, (np.ndarray, np.generic)) and y.dtype.kind in "biufc":
         return make(y, None)
     return y
@@ -250,13 +248,25 @@ def _outputs(y: tuple[Any, ...], node: Entry) -> Any:
     outputs = [
         make(part, [next(POSITIONS), i, len(y), node]) if part.dtype.kind in "fc" else part for i, part in enumerate(y)
     ]
-    return _like(y, outputs)
+    return like(y, outputs)
 
 
 def _fact(entry: Entry, y: Any) -> Fact:
-    known, kept, operands, _parameters, parents = parts(entry)
-    held = sum(v.nbytes for v in (kept, *operands) if isinstance(v, np.ndarray))
-    return Fact(-entry[0], known.name, tuple(_operand_name(p) for p in parents), y.shape, y.dtype, held)
+    known, kept, operands, parameters, parents = parts(entry)
+    return Fact(
+        -entry[0],
+        known.name,
+        tuple(_operand_name(p) for p in parents),
+        y.shape,
+        y.dtype,
+        _bytes_in((kept, operands, parameters)),
+    )
+
+
+def _bytes_in(value: Any) -> int:
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    return sum(map(_bytes_in, value)) if isinstance(value, (tuple, list)) else 0
 
 
 def _operand_name(parent: Entry | None) -> int | str:

@@ -33,15 +33,19 @@ class Outputs(list[Any]):
 
 def parts(form: Entry) -> tuple[Any, Any, Sequence[Any], Any, Sequence[Entry | None]]:
     """An operation's entry as (known, y, operands, parameters, parents), whichever its form."""
-    match form:
-        case [_, known, y, x, parent]:
+    match len(form):
+        case 5:
+            _, known, y, x, parent = form
             return known, y, (x,), (), (parent,)
-        case [_, known, y, x, parameters, parent]:
+        case 6:
+            _, known, y, x, parameters, parent = form
             return known, y, (x,), parameters, (parent,)
-        case [_, known, y, a, b, parent_a, parent_b]:
+        case 7:
+            _, known, y, a, b, parent_a, parent_b = form
             return known, y, (a, b), (), (parent_a, parent_b)
-        case [_, known, y, parameters, _watched, _where, *rest] if rest:
-            return known, y, rest[: len(rest) // 2], parameters, rest[len(rest) // 2 :]
+        case length if length >= 8:
+            middle = 3 + length // 2
+            return form[1], form[2], form[6:middle], form[3], form[middle:]
     raise spent()
 
 

@@ -11,7 +11,7 @@ from tapegrad.dispatch import records
 from tapegrad.entries import leaf_of
 from tapegrad.errors import DTypeError, ShapeError, WriteError
 from tapegrad.primitive import TABLE
-from tapegrad.recording import STATE, no_grad
+from tapegrad.recording import STATE
 from tapegrad.roads import binary, general, road_of, two, unary
 
 
@@ -29,28 +29,29 @@ def _compared(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def _rebinding(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any, Any], Any]:
-    """An in-place operator."""
+    """An in-place operator; ``operate`` is what it does, on arrays."""
 
     def in_place(a: Any, b: Any) -> Any:
         if isinstance(a._value, np.generic) and not (a._entry and leaf_of(a._entry)):
             return operate(a, b)  # NumPy's scalars are immutable: the name is bound anew.
-        state = STATE.get()
-        if state.enabled and (a._entry is not None or records(b)):
+        if STATE.get().enabled and (a._entry is not None or records(b)):
             raise WriteError(
                 f"{symbol} would write to a recording tensor; write x = x {symbol[:-1]} ..., "
                 f"or update a leaf inside 'with tapegrad.no_grad():'"
             )
-        with no_grad():
-            result = operate(a, b)
-        value = getattr(result, "_value", result)
-        if value.shape != a._spec.shape:
-            raise ShapeError(f"{symbol}: a result of shape {value.shape} doesn't fit a tensor of shape {a._spec.shape}")
-        if not np.can_cast(value.dtype, a._spec.dtype, "same_kind"):
-            raise DTypeError(f"{symbol}: a result of dtype {value.dtype} can't be cast to {a._spec.dtype}")
+        if isinstance(b, (np.ma.MaskedArray, np.matrix)):
+            raise DTypeError(f"{symbol}: {type(b).__name__} is refused as an operand; pass a plain array")
+        spec = a._spec
+        value = operate(a._value, b._value if type(b) is type(a) else b)
+        if value.shape != spec.shape:
+            raise ShapeError(f"{symbol}: a result of shape {value.shape} doesn't fit a tensor of shape {spec.shape}")
+        if value.dtype != spec.dtype:
+            if not np.can_cast(value.dtype, spec.dtype, "same_kind"):
+                raise DTypeError(f"{symbol}: a result of dtype {value.dtype} can't be cast to {spec.dtype}")
+            value = value.astype(spec.dtype)
         # A new buffer, never a write into the old one: entries may hold that, and .data was given out.
-        value = np.asarray(value, a._spec.dtype)
-        a._value = value if a._spec.ndim else value[()]
-        if not a.is_leaf:
+        a._value = np.asarray(value) if isinstance(a._value, np.ndarray) else value
+        if a._entry is not None and leaf_of(a._entry) is None:
             a._entry = None  # Every place was written: constants now, and no stale gradient.
         return a
 
@@ -122,16 +123,16 @@ class Operators:
     def __rmatmul__(self, other: Any) -> Any:
         return general(np.matmul, other, self)
 
-    __iadd__ = _rebinding(__add__, "+=")
-    __isub__ = _rebinding(__sub__, "-=")
-    __imul__ = _rebinding(__mul__, "*=")
-    __itruediv__ = _rebinding(__truediv__, "/=")
-    __ifloordiv__ = _rebinding(__floordiv__, "//=")
-    __imod__ = _rebinding(__mod__, "%=")
-    __ipow__ = _rebinding(__pow__, "**=")
-    __imatmul__ = _rebinding(__matmul__, "@=")
-    __iand__ = _rebinding(__and__, "&=")
-    __ior__ = _rebinding(__or__, "|=")
-    __ixor__ = _rebinding(__xor__, "^=")
-    __ilshift__ = _rebinding(__lshift__, "<<=")
-    __irshift__ = _rebinding(__rshift__, ">>=")
+    __iadd__ = _rebinding(operator.add, "+=")
+    __isub__ = _rebinding(operator.sub, "-=")
+    __imul__ = _rebinding(operator.mul, "*=")
+    __itruediv__ = _rebinding(operator.truediv, "/=")
+    __ifloordiv__ = _rebinding(operator.floordiv, "//=")
+    __imod__ = _rebinding(operator.mod, "%=")
+    __ipow__ = _rebinding(operator.pow, "**=")
+    __imatmul__ = _rebinding(operator.matmul, "@=")
+    __iand__ = _rebinding(operator.and_, "&=")
+    __ior__ = _rebinding(operator.or_, "|=")
+    __ixor__ = _rebinding(operator.xor, "^=")
+    __ilshift__ = _rebinding(operator.lshift, "<<=")
+    __irshift__ = _rebinding(operator.rshift, ">>=")

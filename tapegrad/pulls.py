@@ -150,7 +150,9 @@ def settled(known: Primitive, c: Any, operand: Any, i: int = 0) -> Any:
 
     Raises RuleError where it isn't an array of the operand's shape, floating or complex.
     """
-    if type(c) is tuple and len(c) == 1:
+    if type(c) is tuple:  # Of a single operand; of several, they have been counted.
+        if len(c) != 1:
+            raise RuleError(f"the rule of {known.name} returned {len(c)} cotangents for 1 operand")
         c = c[0]
     if callable(c):
         c = c()

@@ -2,7 +2,8 @@
 
 - ``unary``, ``binary``: elementwise, of one real operand, or of two that agree in shape and dtype;
 - ``two``: elementwise on operands that don't agree, and rules of two operands without parameters;
-- ``single``: rules of one operand, with parameters that nobody can change.
+- ``single``, ``sequence``: rules of one operand, or of a sequence of them, with parameters that nobody
+  can change, or small arrays, which are copied.
 
 Whatever is out of the ordinary (constants to watch, complex numbers in ``unary``, a tape that looks on)
 goes the long way, through dispatch.py.
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.borrowed import ATOMS
+from tapegrad.borrowed import ATOMS, COPIED, fixed
 from tapegrad.dispatch import call, make
 from tapegrad.entries import POSITIONS
 from tapegrad.primitive import TABLE, Elementwise, Primitive
@@ -36,6 +37,8 @@ def road_of(known: Any) -> Callable[..., Any]:
 def _paved(known: Any) -> Callable[..., Any]:
     function = known.function
     if isinstance(known, Primitive):
+        if known.arity is None:
+            return sequence(known)
         if known.arity == 1:
             return single(known)
         if known.arity == 2 and not known.parameters:
@@ -184,9 +187,9 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
     quick = isinstance(known, Primitive) or None not in known.slopes
     keeps = {recording: known.keeps(recording) for recording in ((True, False), (False, True), (True, True))}
 
-    def operate(a: Any, b: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            return call(function, (a, b), kwargs)
+    def operate(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs:
+            return call(function, (a, b, *args), kwargs)
         if not quick or type(b) is not Tensor or STATE.get() is not ON:
             return general(function, a, b)
         parent_a, parent_b = a._entry, b._entry
@@ -231,9 +234,11 @@ def single(known: Any) -> Callable[..., Any]:
         if args or kwargs:
             simple = len(args) <= len(names) if not kwargs else not args and known_names.issuperset(kwargs)
             for value in args or kwargs.values():
-                kind = type(value)
-                if kind not in ATOMS and not (kind is tuple and ATOMS.issuperset(map(type, value))):
-                    simple = False
+                if type(value) not in ATOMS and not fixed(value):
+                    if type(value) is not np.ndarray or value.nbytes > COPIED or kwargs:
+                        simple = False
+                    else:
+                        args = tuple([v.copy() if v is value else v for v in args])
             if not simple:
                 return call(function, (a, *args), kwargs)
             packed = pack(kwargs) if kwargs else args[0] if len(names) == 1 else args
@@ -255,6 +260,34 @@ def single(known: Any) -> Callable[..., Any]:
     nothing = pack({})
     known_names = frozenset(names) - {"out"}
     known.road = operate
+    return operate
+
+
+def sequence(known: Any) -> Callable[..., Any]:
+    """The operator of a primitive of a sequence of tensors."""
+    function, run, names, pack = known.function, known.run, known.parameters, known.pack
+    keeps_y, (keeps_x,) = known.reads_y, known.reads
+
+    def operate(operands: Any, *args: Any, **kwargs: Any) -> Any:
+        values, saved, parents = [], [], []
+        for operand in operands:
+            if type(operand) is not Tensor:
+                return call(function, (operands, *args), kwargs)
+            values.append(operand._value)
+            saved.append(operand._value if keeps_x else operand._spec)
+            parents.append(operand._entry)
+        known_names = names_set.issuperset(kwargs) and len(args) <= len(names) and not (args and kwargs)
+        if not known_names or STATE.get() is not ON or not all(map(fixed, args or kwargs.values())):
+            return call(function, (operands, *args), kwargs)
+        y = run(values, *args, **kwargs)
+        if type(y) is not np.ndarray or y.dtype.kind not in "fc" or parents.count(None) == len(parents):
+            return call(function, (operands, *args), kwargs)
+        spec = spec_of(y)
+        packed = pack(kwargs or dict(zip(names, args, strict=False)))
+        entry = [next(POSITIONS), known, y if keeps_y else spec, packed, None, None, *saved, *parents]
+        return make(y, entry, spec)
+
+    names_set = frozenset(names) - {"out"}
     return operate
 
 

@@ -73,11 +73,11 @@ def mH(x: Any) -> Any:  # noqa: N802
 
 def select(mask: Any, g: Any) -> Any:
     """``g`` where the mask holds, else 0: also where ``g`` isn't finite, which a product would keep."""
-    bits = _BITS.get(g.dtype.char) if type(g) is np.ndarray and type(mask) is np.ndarray else None
-    if bits is None or g.size < LARGE or mask.dtype != np.bool_:
+    kind = _BITS.get(g.dtype.char) if type(g) is np.ndarray and type(mask) is np.ndarray else None
+    if kind is None or g.size < LARGE or mask.dtype != np.bool_:
         return np.where(mask, g, 0)
-    # Bits times 0 or 1 are exact, and five to ten times quicker than np.where on a mask without pattern.
-    return (g.view(bits) * mask).view(g.dtype)
+    # The bits of g times 0 or 1: exact, and six to ten times quicker than np.where on a mask without pattern.
+    return (g.view(kind) * mask).view(g.dtype)
 
 
 _BITS = {"e": np.uint16, "f": np.uint32, "d": np.uint64, "F": np.uint64}

@@ -142,18 +142,12 @@ class _Sweep:
                         g = known.pull(g, y, x)
                     elif form == 6:
                         _, known, y, x, parameters, parent = entry
-                        g = known.pull(g, y, (x,), parameters)
-                        if type(g) is not np.ndarray or g.shape != x.shape or g.dtype is not x.dtype:
-                            g = settled(known, g, x)
-                            if g is None:
+                        c = known.pull(g, y, (x,), parameters)
+                        if type(c) is not np.ndarray or c.shape != x.shape or c.dtype is not x.dtype:
+                            c = settled(known, c, x)
+                            if c is None:
                                 break
-                    elif form == 10:  # Of two operands: what _pulled does, written out.
-                        _, known, y, packed, watched, _, a, b, *parents = entry
-                        if watched is not None:
-                            require_unchanged(watched, known.name)
-                        for parent, c in cotangents(known, g, y, (a, b), packed, parents, False):
-                            give(parent, c)
-                        break
+                        g = c
                     elif form >= 8:
                         for parent, c in _pulled(entry, entry, g, None, False):
                             give(parent, c)

@@ -26,6 +26,7 @@ from tapegrad.shapes import Spec, cast, seed_like, spec_of
 from tapegrad.tape import replay
 
 _reshape = single(TABLE[np.reshape])
+_transpose = single(TABLE[np.transpose])
 
 
 class Tensor(Operators, Conversions, ArrayMethods):
@@ -68,9 +69,10 @@ class Tensor(Operators, Conversions, ArrayMethods):
             if issubclass(kind, (np.ma.MaskedArray, np.matrix)):
                 raise DTypeError(f"{name_of(function)}: {kind.__name__} is refused as an operand; pass a plain array")
         known = TABLE.get(function)
-        quick = known is not None and known.kind == "primitive" and known.arity is not None
-        if known is not None and quick and len(args) >= known.arity and type(args[0]) is Tensor:
-            return (known.road or road_of(known))(*args, **kwargs)
+        if known is not None and known.kind == "primitive" and args:
+            first, arity = args[0], known.arity
+            if (type(first) is Tensor and arity <= len(args)) if arity else type(first) in (list, tuple):
+                return (known.road or road_of(known))(*args, **kwargs)
         return call(function, args, kwargs)
 
     # -------------------------------- what it is
@@ -122,7 +124,7 @@ class Tensor(Operators, Conversions, ArrayMethods):
     @property
     def T(self) -> Any:  # noqa: N802
         """The axes in reverse."""
-        return call(np.transpose, (self,), {})
+        return _transpose(self)
 
     @property
     def mT(self) -> Any:  # noqa: N802
@@ -338,7 +340,7 @@ class Tensor(Operators, Conversions, ArrayMethods):
     def transpose(self, *axes: Any) -> Any:
         """``np.transpose``; the axes as a tuple, or as arguments."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else (axes or None)
-        return call(np.transpose, (self,), {} if order is None else {"axes": order})
+        return _transpose(self) if order is None else _transpose(self, order)
 
     def flatten(self, order: Any = "C") -> Any:
         """A copy with one axis."""

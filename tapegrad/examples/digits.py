@@ -158,12 +158,13 @@ COLUMNS, MOST = 8, 40  # wrong digits in a row, and in all
 def draw(path: Path, digits: Digits, learned: Learned, title: str) -> None:
     """The loss, the kernels, the confusion matrix, and below them the digits it got wrong, in one picture."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     wrong = np.flatnonzero(learned.taken != digits.test_labels)
     rows = max(1, math.ceil(min(len(wrong), MOST) / COLUMNS))
     above, below = 5.2, 0.8 + 1.6 * rows  # heights, in inches
-    figure = Figure(figsize=(15, above + below), layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1)  # inches around each part
+    figure = Figure(figsize=(15, above + below), layout=layout, facecolor="white")
     top, bottom = figure.subfigures(2, 1, height_ratios=(above, below))
     top.suptitle(title, fontsize=15, color=INK)
     losses, kernels, confusion = top.subplots(1, 3, width_ratios=(1.1, 1, 1.1))

@@ -6,8 +6,8 @@ import numpy as np
 
 from tapegrad.cases import NONZERO, Cases, call
 from tapegrad.errors import DTypeError
-from tapegrad.nn.gate import gated
 from tapegrad.primitive import defvjp, elementwise, primitive, pullback
+from tapegrad.shapes import select
 
 
 @primitive
@@ -29,7 +29,7 @@ def relu(x: Any) -> Any:
 
 elementwise(
     relu,
-    pullback(lambda g, y, _x: gated(g, ~(y <= 0))),
+    pullback(lambda g, y, _x: select(~(y <= 0), g)),
     cases=Cases(
         domain=NONZERO,
         complex=False,

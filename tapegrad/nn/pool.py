@@ -14,9 +14,9 @@ import numpy as np
 
 from tapegrad.cases import DISTINCT, Cases, call
 from tapegrad.errors import ArgumentError, DTypeError, ShapeError
-from tapegrad.nn.gate import gated
 from tapegrad.nn.windows import Windows, padded, pair, windows
 from tapegrad.primitive import constant, defvjp, primitive
+from tapegrad.shapes import select
 
 
 def max_pool2d(
@@ -120,7 +120,7 @@ def max_pool2d_input(g: Any, switches: Any, over: Windows) -> Any:
     """The adjoint of max-pooling: zeros of the input's shape, to which each ``g`` is added at its switch."""
     out = np.zeros_like(g, shape=(*g.shape[:2], *over.extent))
     for number, place in enumerate(over.offsets()):
-        out[:, :, *place] += gated(g, switches == number)
+        out[:, :, *place] += select(switches == number, g)
     return out[:, :, *over.inside]
 
 
@@ -130,7 +130,7 @@ def max_pool2d_taken(x: Any, switches: Any, over: Windows) -> Any:
     z = padded(x, over, 0)
     out = np.zeros_like(z, shape=(*x.shape[:2], *over.grid))
     for number, place in enumerate(over.offsets()):
-        out += gated(z[:, :, *place], switches == number)
+        out += select(switches == number, z[:, :, *place])
     return out
 
 

@@ -354,16 +354,16 @@ def test_retain_graph_false_contradicts_create_graph():
 # ---------------------------------------------------------------- all or nothing
 
 
-class Trouble(Exception):
+class TroubleError(Exception):
     """Raised by the rules and hooks of these tests."""
 
 
 def raising_rule(_g, _y, _a):
-    raise Trouble("on purpose")
+    raise TroubleError("on purpose")
 
 
 def raising_hook(_g):
-    raise Trouble("on purpose")
+    raise TroubleError("on purpose")
 
 
 @pytest.mark.parametrize("options", [{}, {"retain_graph": True}, {"create_graph": True}], ids=str)
@@ -379,7 +379,7 @@ def test_after_an_exception_every_grad_is_as_before(with_rule, where, options):
         faulty.register_hook(raising_hook)
     # z is the newest leaf and its share is ready before the trouble begins.
     loss = np.sum(np.sin(faulty) + x) + np.sum(z * z)
-    with pytest.raises(Trouble, match="on purpose"):
+    with pytest.raises(TroubleError, match="on purpose"):
         loss.backward(**options)
     assert x.grad is before
     np.testing.assert_array_equal(before, [7.0, 7.0])
@@ -390,11 +390,11 @@ def test_after_an_exception_every_grad_is_as_before(with_rule, where, options):
 def test_after_an_exception_recording_goes_on_as_before(with_rule, options):
     faulty = with_rule(lambda a: a * 1.0, raising_rule)
     first, second = np.sum(faulty(tg.tensor([1.0]))), np.sum(faulty(tg.tensor([1.0])))
-    with pytest.raises(Trouble):
+    with pytest.raises(TroubleError):
         first.backward(**options)
     assert records_now()
     with tg.no_grad():
-        with pytest.raises(Trouble):
+        with pytest.raises(TroubleError):
             second.backward(**options)
         assert not records_now()
 
@@ -403,7 +403,7 @@ def test_after_an_exception_the_callers_error_state_holds(with_rule):
     faulty = with_rule(lambda a: a * 1.0, raising_rule)
     with np.errstate(divide="raise", over="warn"):
         before = np.geterr()
-        with pytest.raises(Trouble):
+        with pytest.raises(TroubleError):
             np.sum(faulty(tg.tensor([1.0]))).backward()
         assert np.geterr() == before
 
@@ -413,12 +413,12 @@ def test_a_sweep_that_failed_can_be_repeated_if_the_graph_was_retained(with_rule
 
     def rule(g, _y, _a):
         if fail[0]:
-            raise Trouble("on purpose")
+            raise TroubleError("on purpose")
         return g
 
     x = tg.tensor([1.0, 2.0])
     loss = np.sum(with_rule(lambda a: a * 1.0, rule)(x) * x)
-    with pytest.raises(Trouble):
+    with pytest.raises(TroubleError):
         loss.backward(retain_graph=True)
     fail[0] = False
     loss.backward()
@@ -564,8 +564,7 @@ def test_second_derivatives_pass_through_broadcasting_and_casts():
 
 def test_several_outputs_keep_their_second_derivatives(with_rule):
     def rule(g, y, x):
-        pulled = (g[0] * np.cos(x) if g[0] is not None else 0) + (g[1] * y[1] if g[1] is not None else 0)
-        return pulled
+        return (g[0] * np.cos(x) if g[0] is not None else 0) + (g[1] * y[1] if g[1] is not None else 0)
 
     both = with_rule(lambda a: (np.sin(a), np.exp(a)), rule)
     at = np.array([0.3, 1.2])

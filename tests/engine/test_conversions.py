@@ -293,7 +293,6 @@ def test_a_pickled_container_keeps_its_tensors():
         ["a"],
         b"bytes",
         [None],
-        object(),
         {1: 2},
         np.array(["2020-01-01"], "M8[D]"),
         np.array([1], "m8[D]"),

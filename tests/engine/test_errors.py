@@ -17,6 +17,7 @@ from tapegrad.errors import (
     TapegradError,
     UnexpectedArgumentError,
 )
+from tapegrad.primitive import TABLE, unsupported
 
 CLASSES = [
     c
@@ -46,7 +47,7 @@ def test_every_error_is_also_the_builtin_that_a_caller_expects(error):
         (lambda: tg.tensor(["a"]), TypeError),
         (lambda: np.asarray(tg.tensor([1.0])), TypeError),
         (lambda: float(tg.tensor(1.0)), TypeError),
-        (lambda: np.spacing(tg.tensor([1.0])), TypeError),
+        (lambda: np.add.at(tg.tensor([1.0]), 0, 1.0), TypeError),
         (lambda: np.sin(tg.tensor([1.0]), where=[True]), TypeError),
         (lambda: tg.tensor([1.0]).__iadd__(1.0), ValueError),
         (lambda: tg.tensor([1.0]).__setitem__(0, 1.0), ValueError),
@@ -93,7 +94,7 @@ def test_shapes_that_do_not_broadcast_raise_numpys_message_unchanged():
 )
 def test_what_numpy_refuses_is_refused_in_numpys_words(program):
     array = np.ones((2, 3))
-    with pytest.raises(Exception, match=".") as numpys:
+    with pytest.raises((TypeError, ValueError, IndexError)) as numpys:
         program(array)
     with pytest.raises(type(numpys.value)) as ours:
         program(tg.tensor(array))
@@ -136,22 +137,34 @@ def test_a_recording_parameter_is_refused_by_name():
 # ---------------------------------------------------------------- functions without a rule
 
 
-def test_a_function_without_a_rule_is_named_where_a_gradient_would_pass():
-    x = tg.tensor([1.0, 2.0])
-    with pytest.raises(NotDifferentiableError, match=r"np\.spacing"):
-        np.spacing(x)
-    with pytest.raises(NotDifferentiableError, match=r"np\.add\.at"):
-        np.add.at(x, 0, 1.0)
+@pytest.fixture
+def forgotten(monkeypatch):
+    """NumPy's functions as they are for one that the table doesn't know."""
+    for function in (np.tanh, np.sum, np.matmul):
+        monkeypatch.delitem(TABLE, function)
 
 
-def test_a_function_without_a_rule_gives_numpys_value_where_none_would():
-    t = tg.tensor([1.0, 2.0], requires_grad=False)
-    y = np.spacing(t)
-    assert type(y) is tg.Tensor
-    np.testing.assert_array_equal(y.numpy(), np.spacing([1.0, 2.0]))
-    x = tg.tensor([1.0, 2.0])
+def test_a_function_without_a_rule_is_named_where_a_gradient_would_pass(forgotten):
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]])
+    for program, name in (
+        (lambda: np.tanh(x), r"np\.tanh"),
+        (lambda: np.sum(x), r"np\.sum"),
+        (lambda: np.sum(x, axis=0), r"np\.sum"),
+        (lambda: np.matmul(np.ones((2, 2)), x), r"np\.matmul"),
+    ):
+        with pytest.raises(NotDifferentiableError, match=name):
+            program()
+
+
+def test_a_function_without_a_rule_gives_numpys_value_where_none_would(forgotten):
+    t, x = tg.tensor([1.0, 2.0], requires_grad=False), tg.tensor([1.0, 2.0])
     with tg.no_grad():
-        np.testing.assert_array_equal(np.spacing(x).numpy(), np.spacing([1.0, 2.0]))
+        under = np.tanh(x)
+    for y in (np.tanh(t), under):
+        assert type(y) is tg.Tensor
+        assert not y.requires_grad
+        np.testing.assert_array_equal(y.numpy(), np.tanh([1.0, 2.0]))
+    assert np.sum(t).item() == 3.0
 
 
 def test_a_users_ufunc_is_named_too():
@@ -173,8 +186,6 @@ def test_a_users_function_without_a_rule_is_named():
 
 
 def test_an_unsupported_function_gives_its_reason():
-    from tapegrad.primitive import TABLE, unsupported
-
     @tg.primitive
     def hopeless(a):
         return a
@@ -378,7 +389,7 @@ def test_one_output_of_several_can_be_a_root_and_the_other_freed(with_rule):
 
 
 @pytest.mark.parametrize("operands", [1, 2])
-@pytest.mark.parametrize("value", [3.0, [1.0, 2.0], None, "text"], ids=repr)
+@pytest.mark.parametrize("value", [[1.0, 2.0], None, "text"], ids=repr)
 def test_a_primitive_that_gives_no_array_is_refused_and_named(with_rule, operands, value):
     def careless(a, b=None):
         return value
@@ -387,6 +398,20 @@ def test_a_primitive_that_gives_no_array_is_refused_and_named(with_rule, operand
     x = tg.tensor([1.0, 2.0])
     with pytest.raises(TapegradError, match="careless"):
         with_rule(careless, rule)(*[x] * operands)
+
+
+@pytest.mark.parametrize("operands", [1, 2])
+def test_a_primitive_that_gives_a_python_number_gives_a_scalar(with_rule, operands):
+    def total(*a):
+        return float(sum(np.sum(part) for part in a))
+
+    rule = (lambda g, _y, a: g * (a + 1) / (a + 1)) if operands == 1 else (lambda g, _y, a, b: (g * a / a, g * b / b))
+    x = tg.tensor([1.0, 2.0])
+    y = with_rule(total, rule)(*[x] * operands)
+    assert y.dtype == np.float64
+    assert y.item() == 3.0 * operands
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [operands, operands])
 
 
 @pytest.mark.parametrize("operands", [1, 2])
@@ -458,8 +483,6 @@ def test_a_function_is_registered_once():
     ],
 )
 def test_a_rule_whose_signature_makes_no_sense_is_refused(rule, named):
-    from tapegrad.primitive import TABLE
-
     @tg.primitive
     def fresh(a):
         return a
@@ -469,9 +492,9 @@ def test_a_rule_whose_signature_makes_no_sense_is_refused(rule, named):
     assert fresh not in TABLE
 
 
-def test_a_rule_with_the_wrong_number_of_operands_of_a_ufunc_is_refused():
-    with pytest.raises(RegistrationError, match=r"np\.logical_not|np\.spacing"):
-        tg.defvjp(np.spacing)(lambda g, _y, _a, _b: g)
+def test_a_rule_with_the_wrong_number_of_operands_of_a_ufunc_is_refused(forgotten):
+    with pytest.raises(RegistrationError, match=r"np\.tanh has 1 operand"):
+        tg.defvjp(np.tanh)(lambda g, _y, _a, _b: g)
 
 
 # ---------------------------------------------------------------- arguments

@@ -634,7 +634,9 @@ def test_matrices_are_refused_as_operands():
 
 
 @pytest.mark.parametrize(
-    "other", ["text", None, object(), np.array(["a"]), np.array([object()]), np.datetime64("2020")], ids=repr
+    "other",
+    ["text", None, object(), np.array(["a"]), np.array([object()]), np.datetime64("2020")],
+    ids=["str", "None", "object", "array of strings", "array of objects", "date"],
 )
 def test_what_is_no_number_is_refused_as_an_operand(other):
     x = tg.tensor([1.0])
