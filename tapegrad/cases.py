@@ -28,7 +28,7 @@ class Domain:
     margin: float = 0.1
     distinct: bool = False
 
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    def draw(self, rng: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         """An array of ``shape`` and ``dtype`` inside the domain."""
         dtype = np.dtype(dtype)
         if dtype.kind == "c":
@@ -36,7 +36,7 @@ class Domain:
             return (real + 1j * imaginary).astype(dtype)
         return self._draw_real(rng, shape).astype(dtype)
 
-    def _draw_real(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    def _draw_real(self, rng: Any, shape: tuple[int, ...]) -> Any:
         if self.distinct:
             size = int(np.prod(shape))
             values = rng.permutation(np.linspace(self.low, self.high, size)).reshape(shape)

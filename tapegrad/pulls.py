@@ -10,13 +10,14 @@ this; the sweep does without as long as it can prove, afterwards, that nothing w
 """
 
 from collections.abc import Iterable, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from tapegrad.errors import RuleError
 from tapegrad.primitive import Elementwise, Primitive, Slope
-from tapegrad.shapes import conj, fit
+from tapegrad.shapes import conj, fit, unbroadcast
 
 
 def finite(x: Any) -> bool:
@@ -55,8 +56,10 @@ def _elementwise_cotangents(
         if parent is not None and slope is not None:
             operand = operands[i]
             c = slope.pull(g, y, *operands) if trusting else _elementwise(slope, g, y, operands, careful)
-            if c.shape != operand.shape or c.dtype is not operand.dtype:
+            if c.dtype is not operand.dtype:
                 c = fit(c, operand)
+            elif c.shape != operand.shape:
+                c = unbroadcast(c, operand.shape)
             pairs.append((parent, c))
     return pairs
 
@@ -135,7 +138,7 @@ def _by_rule(
     for i, parent in enumerate(wanted):
         if parent is not None:
             c, operand = result[i], operands[i]
-            if callable(c):
+            if type(c) is FunctionType:
                 c = c()
             if type(c) is not np.ndarray or c.shape != operand.shape or c.dtype is not operand.dtype:
                 c = settled(known, c, operand, i)

@@ -74,11 +74,11 @@ def initial_parameters(rng: np.random.Generator) -> list[tg.Tensor]:
     through the layers (He et al. 2015).
     """
 
-    def weights(*shape: int) -> tg.Tensor:
+    def weights(*shape: int) -> Any:
         scale = math.sqrt(2 / math.prod(shape[1:]))
         return tg.tensor(rng.standard_normal(shape, dtype=np.float32) * scale)
 
-    def biases(n: int) -> tg.Tensor:
+    def biases(n: int) -> Any:
         return tg.tensor(np.zeros(n, np.float32))
 
     return [weights(16, 1, 3, 3), biases(16), weights(32, 16, 3, 3), biases(32), weights(10, 32 * 3 * 3), biases(10)]
@@ -161,11 +161,11 @@ def draw(path: Path, digits: Digits, learned: Learned, title: str) -> None:
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     wrong = np.flatnonzero(learned.taken != digits.test_labels)
-    rows = max(1, math.ceil(min(len(wrong), MOST) / COLUMNS))
+    rows = math.ceil(min(len(wrong), MOST) / COLUMNS)
     above, below = 5.2, 0.8 + 1.6 * rows  # heights, in inches
     layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1)  # inches around each part
     figure = Figure(figsize=(15, above + below), layout=layout, facecolor="white")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(above, below))
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(above, below)).ravel()
     top.suptitle(title, fontsize=15, color=INK)
     losses, kernels, confusion = top.subplots(1, 3, width_ratios=(1.1, 1, 1.1))
     draw_losses(losses, learned)
@@ -181,7 +181,8 @@ def draw_losses(axes: Any, learned: Learned) -> None:
     axes.semilogy(epochs, learned.train_losses, "o-", color=TRAIN, markersize=4, label="training images")
     axes.semilogy(epochs, learned.test_losses, "s-", color=WRONG, markersize=4, label="test images")
     axes.set(title="Loss", xlabel="epoch", ylabel="mean cross-entropy")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlim(0.5, len(epochs) + 0.5)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.grid(which="both", color=FAINT, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -218,6 +219,8 @@ def draw_mistakes(figure: Any, rows: int, digits: Digits, taken: Array, wrong: A
     shown = wrong[:MOST]
     first = f"the first {MOST} of " if len(wrong) > MOST else ""
     figure.suptitle(f"Wrong: {first}{len(wrong)} of {len(taken)} test images", fontsize=13, color=INK)
+    if rows == 0:
+        return
     grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
@@ -312,7 +315,7 @@ def main(given: Sequence[str] | None = None) -> int:
         options.out,
         digits,
         learned,
-        f"{len(digits.train):,} digits learned in {options.epochs} epochs with {options.pool}-pooling: "
+        f"{len(digits.train):,} digits learned in {options.epochs} epoch{'s' * (options.epochs > 1)} with {options.pool}-pooling: "
         f"test accuracy {correct:.1f} %",
     )
     print(f"picture in {options.out}")

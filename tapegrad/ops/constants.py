@@ -46,7 +46,7 @@ plain(np.array_repr, np.array_str, np.array2string, np.base_repr, np.binary_repr
 plain(np.format_float_positional, np.format_float_scientific)
 plain(np.get_printoptions, np.set_printoptions, np.printoptions)
 plain(np.save, np.savez, np.savez_compressed, np.savetxt, np.load, np.fromregex, np.from_dlpack)
-plain(np.bartlett, np.blackman, np.hamming, np.hanning, np.kaiser, np.fft.fftfreq, np.fft.rfftfreq)
+plain(np.bartlett, np.blackman, np.hamming, np.hanning, np.kaiser)
 plain(np.indices, np.diag_indices, np.tril_indices, np.triu_indices, np.mask_indices)
 plain(np.frompyfunc, np.nested_iters, np.get_include, np.show_config, np.show_runtime)
 plain(np.geterr, np.seterr, np.geterrcall, np.seterrcall, np.getbufsize, np.setbufsize)
