@@ -4,8 +4,8 @@ They stand beside each rule, and everything that goes through all primitives rea
 the benchmarks, the table in the README.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,8 +58,7 @@ UNIT = Domain(-0.8, 0.8)
 DISTINCT = Domain(-2.0, 2.0, distinct=True)
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """One call to try: operands, and NumPy's own parameters by name.
 
     An operand that is a tuple of ints is a shape, to be drawn from the domain; a list holds the
@@ -67,7 +66,7 @@ class Call:
     """
 
     operands: tuple[Any, ...]
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any]
 
 
 def call(*operands: Any, **parameters: Any) -> Call:

@@ -250,7 +250,7 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
 
 def picture_path(text: str) -> Path:
-    """A type for argparse: where a picture can be written, found out before the minutes of training."""
+    """A type for argparse: where a picture can be written, found out before the training."""
     path = Path(text)
     if path.suffix.lower() != ".png":
         raise argparse.ArgumentTypeError(f"a name that ends in .png is expected, got {text!r}")
@@ -311,13 +311,11 @@ def main(given: Sequence[str] | None = None) -> int:
     digits = load_digits(options.seed)
     learned = train(digits, POOLS[options.pool], options.epochs, options.seed)
     correct = accuracy(learned.taken, digits.test_labels)
-    draw(
-        options.out,
-        digits,
-        learned,
-        f"{len(digits.train):,} digits learned in {options.epochs} epoch{'s' * (options.epochs > 1)} with {options.pool}-pooling: "
-        f"test accuracy {correct:.1f} %",
+    epochs = f"{options.epochs} epoch{'s' if options.epochs > 1 else ''}"
+    title = (
+        f"{len(digits.train):,} digits learned in {epochs} with {options.pool}-pooling: test accuracy {correct:.1f} %"
     )
+    draw(options.out, digits, learned, title)
     print(f"picture in {options.out}")
     print(f"test accuracy {correct:.1f} %")
     return 0

@@ -6,6 +6,7 @@ takes what the switches point at, and each is the other's adjoint. So are averag
 ``avg_pool2d_input``. The kernels are NumPy's alone.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable
@@ -245,6 +246,7 @@ _DIVISORS = (
 )
 
 
+@functools.cache
 def _example_switches(over: Windows) -> Any:
     """Switches for an array of shape (2, 2, H, W), as many different ones as there can be."""
     # Without numpy.random, whose import takes a fifth of NumPy's.
