@@ -7,6 +7,8 @@
 array([2., 4., 6.])
 """
 
+import importlib
+
 from tapegrad.errors import TapegradError
 from tapegrad.primitive import defvjp, primitive
 from tapegrad.recording import Tape, debug, enable_grad, no_grad
@@ -29,3 +31,9 @@ __all__ = [
     "tensor",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name == "testing":  # Only when asked for: nothing at run time needs it.
+        return importlib.import_module("tapegrad.testing")
+    raise AttributeError(f"module 'tapegrad' has no attribute {name!r}")

@@ -9,6 +9,7 @@ slope. In arithmetic 0 * inf is nan, so a slope that isn't finite where the cota
 this; the sweep does without as long as it can prove, afterwards, that nothing was met (tape.py).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from types import FunctionType
 from typing import Any
@@ -24,6 +25,11 @@ def finite(x: Any) -> bool:
     """Whether every element is finite; of the cotangents of several outputs, of each that is there."""
     if isinstance(x, list):
         return all(finite(part) for part in x if part is not None)
+    if type(x) is np.ndarray and x.dtype.char in "fd" and x.flags.c_contiguous:
+        # One product reads the array once, and no array is made; it may overflow, but never hides a nan.
+        flat = x.reshape(-1)
+        if math.isfinite(flat.dot(flat)):
+            return True
     return bool(np.isfinite(x).all())
 
 

@@ -118,7 +118,7 @@ class _Labelled(NamedTuple):
     labels: Any  # (M,), 0 for ignored samples
     scale: Any  # (M,), weight of the label, by the reduction; 0 for ignored samples
     share: Any  # (M,), what the reduction takes of each sample; 0 for ignored ones
-    spread: Any  # (C,), the weight of each class in what is spread evenly
+    spread: Any  # (C,), the weight of each class in what is spread evenly; None where nothing is
     total: Any  # (M,), sum of all weights on a sample
     ignored: Any  # (M,) bools, or None where there are none
     counts: bool  # whether anything has a weight
@@ -141,6 +141,9 @@ def _labelled(
     labels, ignored = _in_range("cross_entropy", labels, classes, ignore_index)
     if weight is not None and np.shape(weight) != (classes,):
         raise ShapeError(f"cross_entropy: weight has shape {np.shape(weight)} but logits {shape} expect {(classes,)}")
+    if weight is None and ignored is None and not label_smoothing:  # The common case, in few steps.
+        scale = np.full(labels.shape, 1 / max(labels.size, 1) if reduction == "mean" else 1, dtype)
+        return _Labelled(labels, scale, scale, None, scale, None, reduction != "mean" or labels.size > 0)
     weights = np.ones(classes, dtype) if weight is None else np.asarray(weight, dtype)
     share = np.ones(labels.shape, dtype)
     if ignored is not None:
