@@ -60,8 +60,10 @@ def _elementwise_cotangents(
     for i, parent in enumerate(wanted):
         slope = known.slopes[i]
         if parent is not None and slope is not None:
-            operand = operands[i]
-            c = slope.pull(g, y, *operands) if trusting else _elementwise(slope, g, y, operands, careful)
+            operand, whole = operands[i], g
+            if slope.form == "number" and operand.shape != g.shape:
+                whole = unbroadcast(g, operand.shape)  # A number may come after the sum, over fewer elements.
+            c = slope.pull(whole, y, *operands) if trusting else _elementwise(slope, whole, y, operands, careful)
             if c.dtype is not operand.dtype:
                 c = fit(c, operand)
             elif c.shape != operand.shape:
