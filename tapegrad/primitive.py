@@ -191,7 +191,9 @@ def _packing(rule: Function, parameters: Sequence[inspect.Parameter]) -> tuple[F
         )
     return (
         lambda given: tuple(map(given.get, public, defaults)),
-        lambda g, y, operands, packed: rule(g, y, *operands, **dict(zip(names, packed, strict=False))),
+        lambda g, y, operands, packed: (
+            rule(g, y, *operands, **dict(zip(names, packed, strict=False))) if packed else rule(g, y, *operands)
+        ),
     )
 
 

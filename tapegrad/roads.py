@@ -257,7 +257,7 @@ def single(known: Any) -> Callable[..., Any]:
         return t
 
     operate.__name__, operate.__doc__ = function.__name__, f"``{known.name}`` of this tensor."
-    nothing = pack({})
+    nothing = pack({}) if len(names) == 1 else ()
     known_names = frozenset(names) - {"out"}
     known.road = operate
     return operate
@@ -269,25 +269,32 @@ def sequence(known: Any) -> Callable[..., Any]:
     keeps_y, (keeps_x,) = known.reads_y, known.reads
 
     def operate(operands: Any, *args: Any, **kwargs: Any) -> Any:
-        values, saved, parents = [], [], []
-        for operand in operands:
-            if type(operand) is not Tensor:
+        packed = nothing
+        if args or kwargs:
+            if (args and kwargs) or len(args) > len(names) or not known_names.issuperset(kwargs):
                 return call(function, (operands, *args), kwargs)
-            values.append(operand._value)
-            saved.append(operand._value if keeps_x else operand._spec)
-            parents.append(operand._entry)
-        known_names = names_set.issuperset(kwargs) and len(args) <= len(names) and not (args and kwargs)
-        if not known_names or STATE.get() is not ON or not all(map(fixed, args or kwargs.values())):
+            if not all(map(fixed, args or kwargs.values())):
+                return call(function, (operands, *args), kwargs)
+            packed = pack(kwargs) if kwargs else args[0] if len(names) == 1 else args
+        for operand in operands:
+            if type(operand) is not Tensor or operand._entry is None:
+                return call(function, (operands, *args), kwargs)
+        if STATE.get() is not ON:
             return call(function, (operands, *args), kwargs)
+        values = [operand._value for operand in operands]
         y = run(values, *args, **kwargs)
-        if type(y) is not np.ndarray or y.dtype.kind not in "fc" or parents.count(None) == len(parents):
+        if type(y) is not np.ndarray:
             return call(function, (operands, *args), kwargs)
         spec = spec_of(y)
-        packed = pack(kwargs or dict(zip(names, args, strict=False)))
-        entry = [next(POSITIONS), known, y if keeps_y else spec, packed, None, None, *saved, *parents]
+        if not spec.floating:
+            return y
+        entry = [next(POSITIONS), known, y if keeps_y else spec, packed, None, None]
+        entry += values if keeps_x else [operand._spec for operand in operands]
+        entry += [operand._entry for operand in operands]
         return make(y, entry, spec)
 
-    names_set = frozenset(names) - {"out"}
+    nothing = pack({}) if len(names) == 1 else ()
+    known_names = frozenset(names) - {"out"}
     return operate
 
 

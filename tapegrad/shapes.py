@@ -135,8 +135,8 @@ def _sum_of_rows(x: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=256)
-def _ones(n: int, dtype: Any) -> Any:
-    return np.ones(n, dtype)
+def _ones(shape: Any, dtype: Any) -> Any:
+    return np.ones(shape, dtype)
 
 
 def unbroadcast(g: Any, shape: Shape) -> Any:
@@ -191,17 +191,34 @@ def restore_axes(g: Any, shape: Shape, axis: Any, keepdims: bool = False) -> Any
 def expand_like(g: Any, like: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The adjoint of a sum: ``g`` repeated along the axes that were summed, to the shape of ``like``.
 
-    On plain arrays a view that repeats by strides: nobody may write to it.
+    On large plain arrays a view that repeats by strides: nobody may write to it.
     """
     shape = like.shape
     if isinstance(g, np.generic):
         g = np.asarray(g)
+    if type(g) is np.ndarray and like.size <= 1024 and g.dtype.char in "fdFD":
+        # Small: a product with ones fills an array, sooner than a view is made, and than it is added to.
+        lead, trail = _summed_ends(axis, shape)
+        if lead:
+            return _ones((lead, 1), g.dtype).dot(g.reshape(1, -1)).reshape(shape)
+        if trail:
+            return g.reshape(-1, 1).dot(_ones((1, trail), g.dtype)).reshape(shape)
     if type(g) is not np.ndarray or 0 in shape or not g.flags.c_contiguous:
         return np.broadcast_to(restore_axes(g, shape, axis, keepdims), shape)
     # np.broadcast_to, several times quicker: stride 0 along the axes that were summed. The constructor
     # wants the memory of ``g`` in one piece, which a reduced cotangent nearly always is.
     steps = (*g.strides, 0)
     return np.ndarray(shape, g.dtype, g, 0, [steps[i] for i in _origins(axis, len(shape), keepdims)])
+
+
+@functools.lru_cache(maxsize=256)
+def _summed_ends(axis: Any, shape: Shape) -> tuple[int, int]:
+    """How many elements were summed into one, over all leading axes or else over all trailing ones; 0 for neither."""
+    gone = sorted(normalized_axes(axis, len(shape)))
+    count = math.prod(shape[i] for i in gone)
+    if gone == list(range(len(gone))):
+        return count if gone else 0, 0
+    return 0, count if gone == list(range(len(shape) - len(gone), len(shape))) else 0
 
 
 @functools.lru_cache(maxsize=256)

@@ -64,7 +64,9 @@ class Tensor(Operators, Conversions, ArrayMethods):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         for kind in types:
-            if kind is not Tensor and not issubclass(kind, np.ndarray):
+            if kind is Tensor or kind is np.ndarray:
+                continue
+            if not issubclass(kind, np.ndarray):
                 return NotImplemented
             if issubclass(kind, (np.ma.MaskedArray, np.matrix)):
                 raise DTypeError(f"{name_of(function)}: {kind.__name__} is refused as an operand; pass a plain array")

@@ -45,7 +45,7 @@ def concatenate_vjp(
     parts, start = [], 0
     for a in _arrays:
         stop = start + a.shape[axis]
-        parts.append(g[(*lead, slice(start, stop))])
+        parts.append(g[(*lead, slice(start, stop))] if lead else g[start:stop])
         start = stop
     return tuple(parts)
 
