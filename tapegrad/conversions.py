@@ -9,6 +9,7 @@ import numpy as np
 from tapegrad.entries import Entry, parts, unhooked
 from tapegrad.errors import ConversionError
 from tapegrad.recording import STATE
+from tapegrad.shapes import read_only
 
 
 class Conversions:
@@ -35,7 +36,7 @@ class Conversions:
             if copy is False:
                 raise ValueError(f"a tensor of dtype {value.dtype} has no array of dtype {dtype} without a copy")
             return value.astype(dtype or value.dtype)
-        return _read_only(value)
+        return read_only(value)
 
     def numpy(self) -> Any:
         """The present value as a read-only array, shape and dtype of the tensor; it shares memory.
@@ -44,7 +45,7 @@ class Conversions:
         >>> tg.tensor([1.0, 2.0]).numpy()
         array([1., 2.])
         """
-        return _read_only(np.asarray(self._value))
+        return read_only(np.asarray(self._value))
 
     def item(self, *index: Any) -> Any:
         """The value of one element as a Python number."""
@@ -104,12 +105,6 @@ class Conversions:
 
     def __str__(self) -> str:
         return repr(self)
-
-
-def _read_only(value: Any) -> Any:
-    view = value.view()
-    view.flags.writeable = False
-    return view
 
 
 def _origin(entry: Entry) -> str:

@@ -18,7 +18,7 @@ from tapegrad.entries import POSITIONS, Entry, leaf_of, parts, unhooked
 from tapegrad.errors import DTypeError, NotDifferentiableError, RuleError, UnexpectedArgumentError, WriteError
 from tapegrad.primitive import TABLE, Creation, Elementwise, Known, name_of
 from tapegrad.recording import STATE, Fact, State
-from tapegrad.shapes import Spec, spec_of
+from tapegrad.shapes import Spec, read_only, spec_of
 
 Tensor: Any = None  # tensor.py names the class here, once it is made: it stands above, and builds on this
 
@@ -71,6 +71,8 @@ def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             parents.append(None)
     if parameters:
         parameters = {name: _static(value, known, name) for name, value in parameters.items()}
+    if known.cases is None:  # A user's function: what it writes to in place would be a tensor's value.
+        values = [read_only(value) if type(value) is np.ndarray else value for value in values]
     y = known.run(*values, **parameters) if known.arity is not None else known.run(values, **parameters)
     y = _arrays(y, known)
     state = STATE.get()

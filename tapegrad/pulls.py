@@ -18,7 +18,7 @@ import numpy as np
 
 from tapegrad.errors import RuleError
 from tapegrad.primitive import Elementwise, Primitive, Slope
-from tapegrad.shapes import conj, fit, unbroadcast
+from tapegrad.shapes import conj, fit, read_only, unbroadcast
 
 
 def finite(x: Any) -> bool:
@@ -137,6 +137,8 @@ def _by_rule(
     parameters: Any,
     wanted: Sequence[Any],
 ) -> list[tuple[Any, Any]]:
+    if known.cases is None:  # A user's rule: what it writes to in place would be somebody else's array.
+        g, y, *operands = (_shown(value) for value in (g, y, *operands))
     result = known.pull(g, y, operands, parameters)
     if type(result) is not tuple:
         result = (result,)
@@ -149,16 +151,24 @@ def _by_rule(
             if type(c) is FunctionType:
                 c = c()
             if type(c) is not np.ndarray or c.shape != operand.shape or c.dtype is not operand.dtype:
-                c = settled(known, c, operand, i)
+                c = settled(known, c, operand, g, i)
                 if c is None:
                     continue
             pairs.append((parent, c))
     return pairs
 
 
-def settled(known: Primitive, c: Any, operand: Any, i: int = 0) -> Any:
+def _shown(value: Any) -> Any:
+    """An array as a read-only view; of a tuple, its parts."""
+    if type(value) is tuple:
+        return tuple(map(_shown, value))
+    return read_only(value) if type(value) is np.ndarray else value
+
+
+def settled(known: Primitive, c: Any, operand: Any, g: Any, i: int = 0) -> Any:
     """What a rule returned for operand ``i``, as its cotangent; None where the rule says there is none.
 
+    g : the cotangent that the rule was given
     Raises RuleError where it isn't an array of the operand's shape, floating or complex.
     """
     if type(c) is tuple:  # Of a single operand; of several, they have been counted.
@@ -172,6 +182,11 @@ def settled(known: Primitive, c: Any, operand: Any, i: int = 0) -> Any:
     shape, dtype = getattr(c, "shape", None), getattr(c, "dtype", None)
     if shape is None or dtype is None:
         raise RuleError(f"the rule of {known.name} returned {type(c).__name__} for operand {i}, not an array")
+    if type(g) is np.ndarray and not isinstance(c, (np.ndarray, np.generic)):
+        raise RuleError(
+            f"the rule of {known.name} returned {type(c).__name__} for operand {i}, given plain arrays: it reads a "
+            f"recording tensor that isn't an operand; make it one"
+        )
     if shape != operand.shape:
         raise RuleError(
             f"the rule of {known.name} returned a cotangent of shape {shape} for operand {i} of shape {operand.shape}"

@@ -5,8 +5,8 @@
 - ``single``, ``sequence``: rules of one operand, or of a sequence of them, with parameters that nobody
   can change, or small arrays, which are copied.
 
-Whatever is out of the ordinary (constants to watch, complex numbers in ``unary``, a tape that looks on)
-goes the long way, through dispatch.py.
+Whatever is out of the ordinary goes the long way, through dispatch.py: a user's own primitives, whose
+arrays are guarded; constants to watch; complex numbers in ``unary``; a tape that looks on.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def road_of(known: Any) -> Callable[..., Any]:
 
 def _paved(known: Any) -> Callable[..., Any]:
     function = known.function
-    if isinstance(known, Primitive):
+    if isinstance(known, Primitive) and known.cases is not None:
         if known.arity is None:
             return sequence(known)
         if known.arity == 1:

@@ -54,6 +54,13 @@ def spec_of(value: Any) -> Spec:
     return spec
 
 
+def read_only(x: Any) -> Any:
+    """A view of the array that can't be written to."""
+    view = x.view()
+    view.flags.writeable = False
+    return view
+
+
 def conj(x: Any) -> Any:
     """The conjugate; of real data, the data itself (``np.conj`` copies it)."""
     if not hasattr(x, "dtype"):

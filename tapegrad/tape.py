@@ -75,13 +75,14 @@ class _Sweep:
         self.totals: list[tuple[Leaf, Any]] = []
         self.keep = keep
         self.intact = False  # whether it is known that no entry ahead is spent
-        self.looked_at: dict[int, Any] = {}  # what is pending and was found finite, by position
-        self.arrived = 0  # how many totals were
+        self.given: list[int] = []  # positions whose cotangent changed since the safe point
+        self.arrived = 0  # how many totals had arrived at the safe point
+        self.several: set[int] = set()  # positions of entries with several outputs
         self.hooked: dict[int, Any] = {}  # what hooks made of cotangents since the safe point: they run once
 
     def trusting(self) -> bool:
         """Replay without looking at slopes. False: met what isn't finite, and went back to a safe point."""
-        pending, queue, totals = self.pending, self.queue, self.totals
+        pending, queue, totals, given = self.pending, self.queue, self.totals, self.given
         owned: set[int] = set()  # positions whose cotangent is a sum that this sweep made itself
         passed: list[Entry] = []
         safe, large = self._point(), 0
@@ -89,6 +90,7 @@ class _Sweep:
 
         def give(parent: Entry, c: Any) -> None:
             position = parent[0]
+            given.append(position)
             if position not in pending:
                 pending[position] = c  # It may be somebody's array: never written to.
                 heappush(queue, parent)
@@ -109,8 +111,9 @@ class _Sweep:
                 while True:  # Down a chain, as long as the parent is newer than all that is pending.
                     if g.size > LARGE:
                         large += 1
-                        if large > INTERVAL + len(pending):  # So that looking costs no more than sweeping.
+                        if large > INTERVAL + len(pending) // 64:  # Looking costs no more than sweeping.
                             pending[entry[0]] = g
+                            given.append(entry[0])
                             heappush(queue, entry)
                             if not self._settle(passed):
                                 return self._back_to(safe)
@@ -144,7 +147,7 @@ class _Sweep:
                         _, known, y, x, parameters, parent = entry
                         c = known.pull(g, y, (x,), parameters)
                         if type(c) is not np.ndarray or c.shape != x.shape or c.dtype is not x.dtype:
-                            c = settled(known, c, x)
+                            c = settled(known, c, x, g)
                             if c is None:
                                 break
                         g = c
@@ -158,6 +161,8 @@ class _Sweep:
                     elif form == 4:
                         _, index, count, node = entry
                         _give_output(pending, queue, node, index, count, g)
+                        given.append(node[0])
+                        self.several.add(node[0])
                         break
                     elif form == 3:
                         _, hooks, inner = entry
@@ -165,6 +170,7 @@ class _Sweep:
                             return self._back_to(safe)
                         self._require_intact(inner)
                         g = self.hooked[entry[0]] = hooks.run(g)
+                        passed.pop()  # Once what is within has been passed, and emptied, all of it counts as spent.
                         entry = inner
                         continue
                     else:
@@ -213,7 +219,10 @@ class _Sweep:
             raise
 
     def _point(self) -> tuple[dict[int, Any], list[Entry], int]:
-        pending = {k: Outputs(c) if type(c) is Outputs else c for k, c in self.pending.items()}
+        pending = dict(self.pending)
+        for position in self.several:  # The sweep goes on to fill these in place.
+            if position in pending:
+                pending[position] = Outputs(pending[position])
         return pending, list(self.queue), len(self.totals)
 
     def _back_to(self, point: tuple[dict[int, Any], list[Entry], int]) -> bool:
@@ -234,20 +243,17 @@ class _Sweep:
             for entry in passed:
                 if len(entry) > 3:
                     del entry[1:]
-                elif len(entry) == 3:
-                    free(entry)
         passed.clear()
         self.hooked.clear()
         return True
 
     def _all_finite(self) -> bool:
         """Whether every cotangent that waits or has arrived is finite; none is looked at twice."""
-        new = [c for position, c in self.pending.items() if self.looked_at.get(position) is not c]
-        new += [total for _leaf, total in self.totals[self.arrived :]]
-        if not all(finite(c) for c in new):
-            return False
-        self.looked_at, self.arrived = dict(self.pending), len(self.totals)
-        return True
+        changed = [self.pending[position] for position in set(self.given) if position in self.pending]
+        arrived = [total for _leaf, total in self.totals[self.arrived :]]
+        self.given.clear()
+        self.arrived = len(self.totals)
+        return all(map(finite, changed + arrived))
 
     def _require_intact(self, *present: Entry) -> None:
         """Raise where anything ahead is spent: to be known before an entry is freed, or a hook runs."""

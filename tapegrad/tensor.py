@@ -13,7 +13,7 @@ import numpy as np
 from tapegrad import dispatch, roads
 from tapegrad.conversions import Conversions
 from tapegrad.dispatch import call, make
-from tapegrad.entries import POSITIONS, Entry, Leaf, leaf_of
+from tapegrad.entries import POSITIONS, Entry, Leaf, leaf_of, unhooked
 from tapegrad.errors import ArgumentError, ConversionError, DTypeError, RecordingError, ShapeError, WriteError
 from tapegrad.gradients import LOCK, deposit, owned_arrays
 from tapegrad.hooks import Handle, Hooks
@@ -22,7 +22,7 @@ from tapegrad.operators import Operators
 from tapegrad.primitive import TABLE, name_of
 from tapegrad.recording import STATE, enable_grad
 from tapegrad.roads import road_of, single
-from tapegrad.shapes import Spec, cast, seed_like, spec_of
+from tapegrad.shapes import Spec, cast, read_only, seed_like, spec_of
 from tapegrad.tape import replay
 
 _reshape = single(TABLE[np.reshape])
@@ -297,7 +297,7 @@ class Tensor(Operators, Conversions, ArrayMethods):
         entry = self._entry
         if entry is None:
             raise RecordingError("register_hook: this tensor records nothing, so no cotangent ever reaches it")
-        if len(entry) == 1:
+        if len(unhooked(entry)) == 1:
             raise RecordingError("register_hook: this tensor was replayed and freed; no cotangent will reach it again")
         with LOCK:
             if len(entry) != 3:
@@ -436,9 +436,9 @@ def _leaf_entry(spec: Spec, what: str) -> Entry:
 
 def _restored(value: Any, records: bool, grad: Any) -> Any:
     """A copy of a leaf, or of a tensor that doesn't record."""
-    twin = tensor(value, requires_grad=records)
-    if grad is not None:
-        twin.grad = grad
+    twin = tensor(value, requires_grad=records or grad is not None)
+    twin.grad = grad
+    twin.requires_grad = records  # A leaf that was switched off keeps its gradient.
     return twin
 
 
@@ -446,9 +446,7 @@ def _shown(g: Any) -> Any:
     """A cotangent as a hook sees it: read-only, or a tensor where the sweep is recorded."""
     if type(g) is Tensor:
         return g
-    shown = np.asarray(g).view()
-    shown.flags.writeable = False
-    return shown
+    return read_only(np.asarray(g))
 
 
 def _taken(replaced: Any, g: Any) -> Any:

@@ -261,6 +261,20 @@ def test_a_leaf_with_a_recorded_gradient_can_be_copied(way):
 
 
 @pytest.mark.parametrize("way", COPIES)
+def test_a_copy_of_a_frozen_leaf_is_frozen_and_keeps_the_gradient(way):
+    x = tg.tensor([1.0, 2.0])
+    np.sum(x * x).backward()
+    x.requires_grad = False
+    twin = COPIES[way](x)
+    assert not twin.requires_grad
+    np.testing.assert_array_equal(twin.grad, [2.0, 4.0])
+    twin.requires_grad = True
+    np.sum(twin).backward()
+    np.testing.assert_array_equal(twin.grad, [3.0, 5.0])
+    np.testing.assert_array_equal(x.grad, [2.0, 4.0])
+
+
+@pytest.mark.parametrize("way", COPIES)
 def test_a_recorded_tensor_cannot_be_copied_so(way):
     y = tg.tensor([1.0]) * 2.0
     with pytest.raises(RecordingError, match=r"\.copy\(\).*\.detach\(\)"):

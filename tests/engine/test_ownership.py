@@ -293,6 +293,17 @@ def test_a_gradient_shares_memory_with_nothing(name, rows):
     np.testing.assert_array_equal(x.grad, kept - 1.0)
 
 
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (3, 20_000)])
+@pytest.mark.parametrize("axis", [None, 0, -1])
+def test_the_elements_of_a_gradient_share_no_memory_with_each_other(shape, axis):
+    # The adjoint of a sum repeats one number by strides: as a gradient it must be written out.
+    x = tg.tensor(np.ones(shape))
+    np.sum(np.sum(x, axis=axis)).backward()
+    x.grad.flat[0] = 5.0
+    assert np.count_nonzero(x.grad == 5.0) == 1
+    assert np.count_nonzero(x.grad == 1.0) == x.size - 1
+
+
 def test_two_leaves_never_share_a_gradient():
     x, z = tg.tensor([1.0, 2.0]), tg.tensor([3.0, 4.0])
     np.sum(x + z).backward()

@@ -329,10 +329,10 @@ def test_a_saved_array_dies_before_the_sweep_is_over_unless_retained(with_rule, 
     assert all(found[0][:-1]) != retain
 
 
-def peak_of_a_sweep(length):
+def peak_of_a_sweep(length, step):
     """The most memory in arrays that a sweep over a chain which saved nothing takes beyond the start."""
     size = 20_000
-    loss = np.sum(chain(tg.tensor(np.ones(size)), length, lambda t: t * 1.5 * (1 / 1.5)))
+    loss = np.sum(chain(tg.tensor(np.ones(size)), length, step))
     gc.collect()
     tracemalloc.start()
     try:
@@ -342,6 +342,34 @@ def peak_of_a_sweep(length):
         tracemalloc.stop()
 
 
-def test_a_sweep_takes_the_memory_of_a_few_arrays_however_long():
-    assert peak_of_a_sweep(50) < 12
-    assert peak_of_a_sweep(400) < 12
+@pytest.mark.parametrize("length", [50, 400])
+@pytest.mark.parametrize(
+    "step",
+    [lambda t: t * 1.5 * (1 / 1.5), lambda t: hooked(t * 1.5) * (1 / 1.5)],
+    ids=["plain", "hooked"],
+)
+def test_a_sweep_takes_the_memory_of_a_few_arrays_however_long(length, step):
+    assert peak_of_a_sweep(length, step) < 12
+
+
+@pytest.mark.parametrize("length", [20, 80])
+def test_a_sweep_over_many_large_leaves_frees_as_it_goes(length):
+    # It makes a gradient for each leaf, and may let go of a saved array for each: the peak stays.
+    size = 20_000
+    leaves = [tg.tensor(np.ones(size)) for _ in range(length)]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        y = tg.tensor(np.ones(size))
+        for leaf in leaves:
+            y = y * leaf
+        loss = np.sum(y)
+        del y
+        recorded = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        loss.backward()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert recorded > 0.9 * length * 8 * size
+    assert peak - recorded < 14 * 8 * size

@@ -96,6 +96,47 @@ def test_hooks_run_once_where_what_is_pending_is_rightly_infinite(size):
     np.testing.assert_allclose(x.grad, tiled(expected, size), rtol=4 * EPS)
 
 
+@pytest.mark.parametrize("place", range(24))
+def test_a_hook_may_stand_anywhere_on_a_long_chain(place):
+    # The sweep stops to look every few large entries: somewhere on the chain, that falls on the hook.
+    calls = []
+    x = tg.tensor(np.ones(LARGE))
+    y = x
+    for i in range(24):
+        y = y * 1.0
+        if i == place:
+            y.register_hook(lambda g: calls.append(1) or g * 3.0)
+    np.sum(y).backward()
+    assert calls == [1]
+    np.testing.assert_array_equal(x.grad, np.full(LARGE, 3.0))
+
+
+@pytest.mark.parametrize("place", range(12))
+@pytest.mark.parametrize("infinite", [False, True])
+def test_two_hooks_in_a_row_run_once_each_wherever_the_sweep_goes_back(place, infinite):
+    calls = []
+    x = tg.tensor(tiled(BASE, LARGE))
+    y = lengthened(x, place)
+    y.register_hook(lambda g: calls.append("first"))
+    z = np.sqrt(y)
+    z = z if infinite else masked(x, z)
+    z.register_hook(lambda g: calls.append("second") or g * 2.0)
+    np.sum(lengthened(z, 12 - place)).backward()
+    assert calls == ["second", "first"]
+    slopes = np.where(POSITIVE, 2 * np.asarray(ROOT_SLOPES), np.inf if infinite else 0.0)
+    np.testing.assert_allclose(x.grad, tiled(slopes, LARGE), rtol=4 * EPS)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("masking", [True, False])
+def test_a_leaf_that_was_reached_before_the_sweep_goes_back_counts_once(size, masking):
+    x = tg.tensor(tiled(BASE, size))
+    root = np.sqrt(x)
+    newer = tg.tensor(np.ones(size))  # Newer than the root: its gradient arrives before the nan is met.
+    np.sum((masked(x, root) if masking else root) + lengthened(newer, 12) * 3.0).backward()
+    np.testing.assert_array_equal(newer.grad, np.full(size, 3.0))
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_a_hook_may_make_a_cotangent_infinite(size):
     calls = []
@@ -142,6 +183,26 @@ def test_what_is_masked_away_never_spoils_a_gradient(spoiled, size, order):
             x.zero_grad()
             np.sum(slope).backward()
     np.testing.assert_array_equal(x.grad, np.full(size, 0.0 if order == 1 else 2.0))
+
+
+@pytest.mark.parametrize(
+    ("program", "slopes"),
+    [
+        (np.sqrt, [0.0, 0.25]),
+        (np.log, [0.0, 0.25]),
+        (lambda x: 1.0 / x, [0.0, -0.0625]),
+        (lambda x: x**0.5, [0.0, 0.25]),
+    ],
+    ids=["sqrt", "log", "reciprocal", "power"],
+)
+def test_a_cotangent_that_is_zero_keeps_its_own_derivative(program, slopes):
+    # The gradient is linear in the seed. Where the slope is finite, its derivative by the seed is that
+    # slope, though the seed be 0; where it is infinite, the strong zero makes it a constant.
+    x, seed = tg.tensor([0.0, 4.0]), tg.tensor([0.0, 0.0])
+    with np.errstate(divide="ignore"):
+        program(x).backward(seed, create_graph=True)
+    np.sum(x.grad).backward()
+    np.testing.assert_allclose(seed.grad, slopes, rtol=4 * EPS)
 
 
 @pytest.mark.parametrize("rows", [3, LARGE // 4 + 1])

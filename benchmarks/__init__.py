@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks.tape`` from the root of the repository."""
