@@ -146,7 +146,8 @@ class Primitive(Known):
                     f"{self.name}: a rule names its parameters; **{p.name} would swallow those it doesn't know"
                 )
         _g, y, *rest = signature
-        operands, parameters = [], []
+        operands: list[inspect.Parameter] = []
+        parameters: list[inspect.Parameter] = []
         for p in rest:
             (operands if p.kind is not p.KEYWORD_ONLY and p.default is p.empty else parameters).append(p)
         variadic = any(p.kind is p.VAR_POSITIONAL for p in operands)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sklearn.datasets  # noqa: F401
+import sklearn.datasets
 import sklearn.model_selection  # noqa: F401 - their import changes warning filters, which no test may
 from matplotlib.image import imread
 
