@@ -19,7 +19,7 @@ class Domain:
     distinct : whether any two values differ by at least ``margin`` (no ties)
 
     >>> Domain(-1.0, 1.0, avoid=(0.0,), margin=0.5).draw(np.random.default_rng(0), (2,), np.float64)
-    array([ 0.7738..., -0.9604...])
+    array([ 0.7739..., -0.9604...])
     """
 
     low: float = -2.0
