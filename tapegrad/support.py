@@ -1,50 +1,233 @@
-"""What is differentiable, as a table: ``python -m tapegrad.support README.md`` renews the one there."""
+"""What is differentiable, as tables: ``python -m tapegrad.support README.md`` renews the ones there.
 
+A row stands for a function that a user calls. What it is made of (``clip`` is three primitives, by which bounds there
+are) has no row of its own, but says how far the row may be trusted: the lowest order, and whether any
+part runs on NumPy alone.
+"""
+
+import inspect
+import operator
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 
 import tapegrad.nn
-from tapegrad.primitive import TABLE, Known
+from tapegrad.cases import Cases
+from tapegrad.primitive import TABLE, Elementwise, Known, Primitive
+
+# What NumPy's own functions take besides, and no rule has a part in: said once, above the tables.
+EVERYWHERE = frozenset({"out", "casting", "order", "subok", "like", "device"})
 
 
-def rows() -> Iterable[tuple[str, ...]]:
-    """Rows (function, kind, order, arrays, note) for each function that a gradient passes through.
+class Row(NamedTuple):
+    """A function as a reader looks it up.
 
+    form : its operands, in brackets those it is constant in; after a semicolon its other parameters
+    numbers : "complex" where complex numbers have a derivative as well, else "real"
     order : the highest order of derivative that is tested
-    arrays : "any" where the rule runs on any array library, else "NumPy"
+    arrays : "any" where its rule runs on any array library, else "NumPy"
     """
-    for known in sorted(TABLE.values(), key=lambda k: k.name):
-        cases = known.cases
-        if known.kind == "composite" and _is_public(known):
-            yield f"`{known.name}`", known.kind, "", "", known.note
-        elif known.kind == "primitive" and _is_public(known) and cases is not None:
-            yield f"`{known.name}`", known.kind, str(cases.order), "any" if cases.neutral else "NumPy", known.note
+
+    family: str
+    name: str
+    kind: str
+    form: str
+    numbers: str
+    order: str
+    arrays: str
+    note: str
 
 
-def _is_public(known: Known) -> bool:
-    """Whether a user calls the function: NumPy's, or one that tapegrad.nn names."""
-    module = getattr(known.function, "__module__", "") or ""
-    return not module.startswith("tapegrad") or hasattr(tapegrad.nn, known.function.__name__)
+HEAD = ("function", "kind", "form", "numbers", "order", "arrays", "note")
+
+
+def rows() -> list[Row]:
+    """A row for each public function that a gradient passes through, by family and name."""
+    inner: dict[str, list[Known]] = {}
+    for known in TABLE.values():
+        if public_name(known) is None:
+            inner.setdefault(known.name.split(" ")[0], []).append(known)
+    found = [
+        _row(known, public_name(known) or "", inner.get(known.name, []))
+        for known in TABLE.values()
+        if known.kind in ("primitive", "composite") and public_name(known)
+    ]
+    return sorted([*found, *_rows_of_networks()], key=lambda row: (row.family.lower(), row.name))
+
+
+def public_name(known: Known) -> str | None:
+    """What a user writes to call the function; None of one that only other functions call.
+
+    >>> public_name(TABLE[np.add.reduce]), public_name(TABLE[operator.getitem])
+    ('np.add.reduce', 'x[index]')
+    """
+    if known.function is operator.getitem:
+        return "x[index]"
+    if known.name.startswith("np."):
+        return _emath(known.name) if _at(known.name) == known.function else None
+    name = getattr(known.function, "__name__", "")
+    return f"tg.nn.{name}" if getattr(tapegrad.nn, name, None) is known.function else None
+
+
+def _at(name: str) -> Any:
+    """The object that a dotted name stands for; None where there isn't one."""
+    found: Any = np
+    for part in name.split(".")[1:]:
+        found = getattr(found, part, None)
+    return found
+
+
+def _emath(name: str) -> str:
+    """emath is the public name of a module whose functions say that they come from elsewhere."""
+    return re.sub(r"^np\.lib\.(scimath|_scimath_impl)\.", "np.emath.", name)
+
+
+def _row(known: Known, name: str, inner: list[Known]) -> Row:
+    cases = [k.cases for k in (known, *inner) if k.cases is not None]
+    notes = [known.note or (known.cases.note if known.cases else "")]
+    notes = notes if notes[0] else [*dict.fromkeys(k.note for k in inner if k.note)]
+    return Row(family_of(known), name, known.kind, form_of(known), *_facts(cases), "; ".join(notes))
+
+
+def _facts(cases: Iterable[Cases]) -> tuple[str, str, str]:
+    """Numbers, order and arrays: no more than the least of the parts; nothing where nothing is said."""
+    parts = list(cases)
+    if not parts:
+        return "", "", ""
+    return (
+        "complex" if all(c.complex for c in parts) else "real",
+        str(min(c.order for c in parts)),
+        "any" if all(c.neutral for c in parts) else "NumPy",
+    )
+
+
+def family_of(known: Known) -> str:
+    """The subject of the module where the rule stands, as the module's first line has it.
+
+    >>> family_of(TABLE[np.sum]), family_of(TABLE[np.add])
+    ('Reductions', 'Elementwise')
+    """
+    made_by: Any = known.run
+    if isinstance(known, Primitive):
+        made_by = known.rule
+    elif isinstance(known, Elementwise):
+        # Numbers alone, as of np.add, don't say where they were written: the ufuncs' own module.
+        made_by = next((s.value for s in known.slopes if s is not None and callable(s.value)), None)
+    return _subject(getattr(made_by, "__module__", None) or "tapegrad.ops.elementwise")
+
+
+def _subject(module: str) -> str:
+    if module.startswith("tapegrad.nn"):
+        return "tapegrad.nn"
+    return re.split(r"[:.](?=\s|$)", (sys.modules[module].__doc__ or module).strip(), maxsplit=1)[0]
+
+
+def form_of(known: Known) -> str:
+    """The operands of a function and its other parameters.
+
+    >>> form_of(TABLE[np.mean]), form_of(TABLE[np.copysign])
+    ('a; axis, dtype, keepdims, where', 'x1, (x2); dtype')
+    """
+    if isinstance(known, Elementwise):
+        names = known.operands
+        operands = [name if slope else f"({name})" for name, slope in zip(names, known.slopes, strict=True)]
+        return _form(operands, known.parameters)
+    if isinstance(known, Primitive):
+        return _form([f"*{known.operands[0]}"] if known.arity is None else known.operands, known.parameters)
+    calls = known.cases.calls if known.cases else ()
+    drawn = max((i for c in calls for i, operand in enumerate(c.operands) if _is_drawn(operand)), default=-1)
+    return _form_of_signature(known.run, drawn)
+
+
+def _is_drawn(operand: Any) -> bool:
+    """Whether a call of the cases has a shape there, or a sequence with one: an operand that gets a gradient."""
+    if type(operand) is list:
+        return any(map(_is_drawn, operand))
+    return type(operand) is tuple and all(type(n) is int for n in operand)
+
+
+def _form_of_signature(function: Callable[..., Any], drawn: int = -1) -> str:
+    """Of a function in Python: its operands have no default, or the cases draw them, up to position ``drawn``."""
+    operands: list[str] = []
+    parameters: list[str] = []
+    for i, p in enumerate(inspect.signature(function).parameters.values()):
+        if p.kind is p.VAR_KEYWORD:
+            continue
+        if p.kind is p.VAR_POSITIONAL:
+            operands.append(f"*{p.name}")
+        elif p.kind is not p.KEYWORD_ONLY and (p.default is p.empty or i <= drawn):
+            operands.append(p.name)
+        else:
+            parameters.append(p.name)
+    return _form(operands, parameters)
+
+
+def _form(operands: Iterable[str], parameters: Iterable[str]) -> str:
+    rest = ", ".join(name for name in parameters if name not in EVERYWHERE)
+    return ", ".join(operands).replace("*", r"\*") + (f"; {rest}" if rest else "")
+
+
+def _rows_of_networks() -> Iterator[Row]:
+    """Those of tapegrad.nn that are Python written around primitives: what they say is said of these."""
+    for name, function in vars(tapegrad.nn).items():
+        if inspect.isfunction(function) and not name.startswith("_") and function not in TABLE:
+            near = [k for k in TABLE.values() if getattr(k.function, "__module__", "") == function.__module__]
+            own = [k for k in near if k.function.__name__.startswith(name)] or near
+            facts = _facts(k.cases for k in own if k.cases is not None)
+            notes = dict.fromkeys(k.note for k in own if k.note and k.kind == "primitive")
+            yield Row(
+                "tapegrad.nn", f"tg.nn.{name}", "composite", _form_of_signature(function), *facts, "; ".join(notes)
+            )
 
 
 def counts() -> dict[str, int]:
-    """How many functions of each kind stand in the table."""
-    kinds = [known.kind for known in TABLE.values()]
+    """How many public functions there are of each kind."""
+    kinds = [known.kind for known in TABLE.values() if public_name(known)]
     return {kind: kinds.count(kind) for kind in ("primitive", "composite", "constant", "plain", "unsupported")}
 
 
+def lists() -> Iterator[str]:
+    """The functions without a derivative, those of a kind together, and of these those with the same reason."""
+    titles = {
+        "constant": "Constant (derivative zero wherever it exists)",
+        "plain": "Plain (an answer about an array)",
+        "unsupported": "Unsupported (raises where a gradient would have to pass)",
+    }
+    for kind, title in titles.items():
+        by_note: dict[str, list[str]] = {}
+        for known in TABLE.values():
+            name = public_name(known)
+            if known.kind == kind and name:
+                by_note.setdefault(known.note, []).append(name)
+        yield f"**{title}**"
+        yield ""
+        for note, names in sorted(by_note.items()):
+            yield f"- {note + ': ' if note else ''}{', '.join(f'`{name}`' for name in sorted(names))}"
+        yield ""
+
+
 def markdown() -> str:
-    """The table in Markdown, with a line that counts the kinds."""
-    head = ("function", "kind", "order", "arrays", "note")
-    lines = [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows())]
-    tally = ", ".join(f"{n} {kind}" for kind, n in counts().items())
-    return "\n".join([f"{tally}.", "", *lines])
+    """All of it in Markdown: a line that counts the kinds, a table a family, the lists."""
+    lines = [", ".join(f"{n} {kind}" for kind, n in counts().items()) + "."]
+    family = ""
+    for row in rows():
+        if row.family != family:
+            family = row.family
+            lines += ["", f"**{family}**", "", _line(HEAD), _line(("---",) * len(HEAD))]
+        lines.append(_line((f"`{row.name}`", *row[2:])))
+    return "\n".join([*lines, "", *lists()]).rstrip("\n")
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def renewed(text: str) -> str:
-    """``text`` with the table between its two marks made anew."""
+    """``text`` with the tables between its two marks made anew."""
     table = f"<!-- table -->\n{markdown()}\n<!-- /table -->"
     return re.sub(r"<!-- table -->.*<!-- /table -->", lambda _match: table, text, flags=re.DOTALL)
 

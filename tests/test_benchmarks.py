@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import programs
+from benchmarks import numpy_functions, programs
 from benchmarks.timing import installed
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +67,44 @@ def test_the_gradients_of_the_large_programs_are_those_by_hand(name):
         gradients(programs.large_tapegrad, name, (5, 5)), gradients(programs.large_numpy, name, (5, 5)), strict=True
     ):
         np.testing.assert_allclose(ours, by_hand, rtol=1e-11, atol=1e-12)
+
+
+@pytest.fixture
+def smaller(monkeypatch):
+    """The families' operands cut to 39 along each axis (odd, as the median by hand needs it)."""
+    for name, family in numpy_functions.FAMILIES.items():
+
+        def cut(data=family.data):
+            return tuple(np.ascontiguousarray(a[(slice(39),) * a.ndim]) for a in data())
+
+        monkeypatch.setitem(numpy_functions.FAMILIES, name, family._replace(data=cut))
+    monkeypatch.setattr(numpy_functions, "INDICES", numpy_functions.INDICES % 39)
+
+
+@pytest.mark.parametrize("name", numpy_functions.FAMILIES)
+def test_the_gradients_of_the_families_are_those_by_hand(name, smaller):
+    for ours, by_hand in zip(
+        gradients(numpy_functions.with_tapegrad, name), gradients(numpy_functions.by_hand, name), strict=True
+    ):
+        np.testing.assert_allclose(ours, by_hand.reshape(ours.shape), rtol=1e-10, atol=1e-10)
+
+
+def test_the_command_for_numpys_functions_prints_a_table():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.numpy_functions", "--quick", "--only", "cumulative: cumsum"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    header, title, ours, by_hand, _torch, last = done.stdout.splitlines()
+    assert "NumPy" in header
+    assert title == "cumulative: cumsum"
+    assert ours.split()[0] == "tapegrad"
+    assert by_hand.strip().startswith("NumPy by hand")
+    assert last.endswith("bounds met")
 
 
 if installed("torch"):  # A peer, which an ordinary environment for the tests doesn't have.

@@ -1,13 +1,8 @@
 """Constants, plain answers, creation, and what no gradient can pass: functions without a derivative."""
 
-from functools import partial
-from typing import Any
-
 import numpy as np
 
-from tapegrad.cases import Cases, call
-from tapegrad.primitive import composite, constant, creation, defvjp, plain, primitive, unsupported
-from tapegrad.shapes import unbroadcast
+from tapegrad.primitive import constant, creation, plain, unsupported
 
 # ---------------------------------------------------------------- constants
 
@@ -57,56 +52,6 @@ creation(np.zeros_like, np.ones_like, np.empty_like)
 # These come here by like= alone: np.zeros(n, like=tensor).
 creation(np.zeros, np.ones, np.empty, np.eye, np.identity, np.tri, np.arange)
 creation(np.fromfunction, np.fromiter, np.frombuffer, np.fromstring, np.fromfile, np.genfromtxt, np.loadtxt)
-
-
-@defvjp(
-    np.full,
-    forward=lambda shape, fill_value, *args, **kwargs: np.full(_shape(shape), fill_value, *args, **kwargs),
-    # NumPy brings np.full here by like= alone, which is no argument of a call: tests/ops/test_constants.py.
-    cases=Cases(calls=(call(np.array([2, 3]), 2.5),), note="by like= alone"),
-)
-def full_vjp(
-    g: Any, _y: Any, _shape: Any, _fill_value: Any, *, _dtype: Any = None, _order: Any = "C", _device: Any = None
-) -> Any:
-    """The value gets the sum of all."""
-    return None, lambda: unbroadcast(g, _fill_value.shape)
-
-
-def _shape(shape: Any) -> Any:
-    return tuple(map(int, shape)) if np.ndim(shape) else int(shape)  # Operands are numbers and arrays by now.
-
-
-@partial(primitive, name="np.full_like")
-def filled(a: Any, fill_value: Any) -> Any:
-    """``np.full_like``, of the shape and the dtype that ``a`` has."""
-    return np.full_like(a, fill_value)
-
-
-@defvjp(
-    filled,
-    cases=Cases(
-        calls=(call(np.zeros((2, 3)), (3,)), call(np.zeros(2), ()), call(np.zeros((2, 2)), (2, 1))), complex=False
-    ),
-)
-def filled_vjp(g: Any, _y: Any, _a: Any, _fill_value: Any) -> Any:
-    """The value gets the sum of all."""
-    return None, lambda: unbroadcast(g, _fill_value.shape)
-
-
-@composite(np.full_like, note="a tensor that records if its value does; constant in the first operand")
-def full_like(
-    a: Any,
-    fill_value: Any,
-    dtype: Any = None,
-    order: Any = "K",
-    subok: bool = True,
-    shape: Any = None,
-    *,
-    device: Any = None,
-) -> Any:
-    """An empty tensor in the likeness of ``a``, filled."""
-    return filled(np.empty_like(a, dtype, order, subok, shape, device=device), fill_value)
-
 
 # ---------------------------------------------------------------- unsupported
 

@@ -93,14 +93,34 @@ def stack_vjp(
 
 @composite(
     np.vstack,
-    cases=Cases(calls=(call([(2, 3), (3,)]), call([(3,), (3,)]), call([(), ()]), call([(2, 2, 1), (1, 2, 1)]))),
+    cases=Cases(
+        calls=(
+            call([(2, 3), (3,)]),
+            call([(3,), (3,)]),
+            call([(), ()]),
+            call([(2, 2, 1), (1, 2, 1)]),
+            call([(2,), [1.0, 2.0], (1, 2)]),
+            call([(1,), 3.0], dtype=np.complex128),
+        )
+    ),
 )
 def vstack(tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
     """Joined along axis 0, with at least two axes."""
     return np.concatenate([np.atleast_2d(a) for a in tup], axis=0, dtype=dtype, casting=casting)
 
 
-@composite(np.hstack, cases=Cases(calls=(call([(2, 3), (2, 1)]), call([(3,), (2,)]), call([(), ()]), call([(), (2,)]))))
+@composite(
+    np.hstack,
+    cases=Cases(
+        calls=(
+            call([(2, 3), (2, 1)]),
+            call([(3,), (2,)]),
+            call([(), ()]),
+            call([(), (2,)]),
+            call([(2,), 3.0, [1.0, 2.0]], dtype=np.complex128),
+        )
+    ),
+)
 def hstack(tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
     """Joined along axis 1, or along the only one."""
     arrays = [np.atleast_1d(a) for a in tup]

@@ -12,6 +12,7 @@ import numpy as np
 
 from tapegrad.cases import REAL, Cases, Domain, call
 from tapegrad.errors import ArgumentError, UnexpectedArgumentError, WriteError
+from tapegrad.ops.elementwise import in_dtype
 from tapegrad.primitive import composite, defvjp, elementwise, primitive, pullback
 from tapegrad.shapes import select
 
@@ -147,20 +148,33 @@ elementwise(
     pullback(lambda g, _y, x, high: select(x > high, g)),
     cases=Cases(domain=(WHOLES, HALVES), analytic=False, note="at a bound, to x"),
 )
-elementwise(
-    clip_between,
-    pullback(lambda g, _y, x, low, high: select(~((x < low) | (x > high)), g)),
-    pullback(lambda g, _y, x, low, high: select((x < low) & ~(low > high), g)),
-    pullback(lambda g, _y, x, low, high: select((x > high) | (low > high), g)),
-    cases=Cases(
-        domain=(MIDDLE, LOW, HIGH),
-        analytic=False,
-        examples=((call(np.array([-1.0, 1.0]), -1.0, 1.0), (np.ones(2), 0.0, 0.0)),),
-        note="at a bound, to x",
-    ),
-)
+# The ufunc is what ``array.clip(tensor, tensor)`` calls, by no public name.
+for _clip in (clip_between, np._core.umath.clip):  # type: ignore[attr-defined]
+    elementwise(
+        _clip,
+        pullback(lambda g, _y, x, low, high: select(~((x < low) | (x > high)), g)),
+        pullback(lambda g, _y, x, low, high: select((x < low) & ~(low > high), g)),
+        pullback(lambda g, _y, x, low, high: select((x > high) | (low > high), g)),
+        cases=Cases(
+            domain=(MIDDLE, LOW, HIGH),
+            analytic=False,
+            examples=((call(np.array([-1.0, 1.0]), -1.0, 1.0), (np.ones(2), 0.0, 0.0)),),
+            note="at a bound, to x",
+        ),
+    )
 
 _UNSET: Any = object()
+# In NumPy 2.1 (as unstack) np.clip got them, and may be told no bound at all; Tensor.clip has them before that.
+_BOUNDS_BY_NAME = (
+    (
+        call((2, 3), None, None),
+        call((2, 3), min=-1.0),
+        call((3,), max=np.array([1.0, 0.9, 1.1])),
+        call((3,), min=-1.0, max=1.0),
+    )
+    if hasattr(np, "unstack")
+    else ()
+)
 
 
 @composite(
@@ -174,19 +188,23 @@ _UNSET: Any = object()
             call((2, 3), (3,), ()),
             call((2, 3), None, 1.0),
             call((2, 3), -1.0, None),
+            call((2,), (2,), None, dtype=np.complex128),
+            *_BOUNDS_BY_NAME,
         ),
     ),
 )
 def clip(
-    a: Any, a_min: Any = _UNSET, a_max: Any = _UNSET, out: Any = None, *, min: Any = _UNSET, max: Any = _UNSET
-) -> Any:
+    a: Any, a_min: Any = _UNSET, a_max: Any = _UNSET, out: Any = None, *, min: Any = _UNSET, max: Any = _UNSET,
+    dtype: Any = None, casting: Any = "same_kind",
+) -> Any:  # fmt: skip
     """One of three functions, by which bounds there are; with none of them, a copy."""
     if out is not None:
         raise WriteError("np.clip: out= of or from a tensor can't be recorded; assign the result instead")
     by_position, by_keyword = a_min is not _UNSET or a_max is not _UNSET, min is not _UNSET or max is not _UNSET
     if by_position and (by_keyword or a_min is _UNSET or a_max is _UNSET):
         raise UnexpectedArgumentError("np.clip: its bounds are a_min and a_max, both of them, or else min and max")
-    low, high = (None if bound is _UNSET else bound for bound in ((a_min, a_max) if by_position else (min, max)))
+    given = (None if bound is _UNSET else bound for bound in ((a_min, a_max) if by_position else (min, max)))
+    a, low, high = (in_dtype(x, dtype, casting) for x in (a, *given))
     if low is None:
         return np.positive(a) if high is None else clip_to(a, high)
     return clip_from(a, low) if high is None else clip_between(a, low, high)

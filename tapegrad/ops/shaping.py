@@ -55,6 +55,13 @@ def _back_to(g: Any, shape: tuple[int, ...], order: str) -> Any:
             call((), shape=(1, 1)),
             call((1,), shape=()),
             call((0, 3), shape=(3, 0)),
+            call((2, 3), shape=np.array([3, 2])),
+            # copy= came with NumPy 2.1, as unstack did.
+            *(
+                (call((2, 3), shape=(3, 2), copy=True), call((2,), shape=-1, copy=None))
+                if hasattr(np, "unstack")
+                else ()
+            ),
         )
     ),
 )

@@ -58,34 +58,6 @@ def test_creation_through_a_tensor_gives_a_tensor_that_does_not_record(make):
     assert not made.requires_grad
 
 
-@pytest.mark.parametrize(
-    "fill",
-    [
-        lambda v: np.full((2, 3), v, like=v),
-        lambda v: np.full_like(v, v, shape=(2, 3)),
-        lambda v: np.full((2, 3), v[:, None][1:], np.float64, like=v),
-    ],
-)
-def test_a_recording_fill_value_gets_the_sum_of_all(fill):
-    v = tg.tensor(np.array([1.0, 2.0, 3.0], np.float32))
-    y = fill(v)
-    y.backward(np.arange(6, dtype=y.dtype).reshape(2, 3))
-    assert v.grad.dtype == np.float32
-    assert v.grad.sum() == 15.0
-
-
-def test_full_takes_a_number_for_its_shape():
-    v = tg.tensor(2.0)
-    np.sum(np.full(4, v, like=v)).backward()
-    assert v.grad == 4.0
-
-
-def test_full_like_of_integers_is_constant():
-    made = np.full_like(tg.tensor([1.0]), tg.tensor(2.7), dtype=int)
-    assert made.dtype == int
-    assert not getattr(made, "requires_grad", False)
-
-
 @pytest.mark.parametrize("f", [np.packbits, np.isnat, np.busday_count])
 def test_unsupported_functions_say_why(f):
     with pytest.raises(tg.errors.NotDifferentiableError, match="have no derivative"):

@@ -1,5 +1,7 @@
 """Elementwise: the conventions at kinks, ties and zeros, and the tails, which no generic suite can know."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -407,3 +409,115 @@ def test_functions_of_two_outputs_give_numpys_values(f):
 
 def test_the_mantissa_of_frexp_has_the_slope_of_its_power_of_two():
     assert gradients(lambda x: np.frexp(x)[0], np.array([3.0, -0.3]))[0].tolist() == [0.25, 2.0]
+
+
+# ---------------------------------------------------------------- branch points, and forms of the call
+
+
+@pytest.mark.parametrize("f", [np.arcsinh, np.arctan])
+@pytest.mark.parametrize("point", [1j, -1j])
+def test_the_slope_is_infinite_at_a_branch_point_on_the_imaginary_axis(f, point):
+    x = tg.tensor(np.array([point, 0.5]))
+    with np.errstate(all="ignore"):
+        f(x).backward(np.array([1.0, 1.0 + 0j]))
+    assert not np.isfinite(x.grad[0])
+    np.testing.assert_allclose(x.grad[1], (1.25**-0.5 if f is np.arcsinh else 0.8), rtol=1e-15)
+
+
+@pytest.mark.parametrize("f", [np.arcsinh, np.arctan])
+def test_a_zero_cotangent_at_a_branch_point_gives_zero(f):
+    x = tg.tensor(np.array([1j, 0.5]))
+    with np.errstate(all="ignore"):
+        np.sum(np.real(np.where(np.array([False, True]), f(x), 0))).backward()
+    assert x.grad[0] == 0
+
+
+def test_slopes_beside_a_branch_point_are_right_to_rounding():
+    # With x = i (1 + d), 1 + x^2 = -d (2 + d): written with d itself, nothing cancels.
+    d = np.array([2.0**-40, -(2.0**-40), 2.0**-20])
+    z = 1j * (1 + d)
+    for f, expected in ((np.arctan, 1 / (-d * (2 + d))), (np.arcsinh, 1 / np.sqrt(-d * (2 + d) + 0j))):
+        x = tg.tensor(z)
+        f(x).backward(np.ones(3, complex))
+        # The gradient is the conjugate of the derivative; the root's sign on the cut is that of +0 as real part.
+        np.testing.assert_allclose(x.grad, np.conj(expected), rtol=1e-14)
+
+
+def test_arcsinh_has_the_slope_of_its_own_side_of_the_cuts():
+    h = 1e-6
+    for real, imaginary in itertools.product((0.0, -0.0, 0.3, -0.3), (-2.0, -1.2, 0.4, 1.2, 2.0)):
+        z = np.array(complex(real, imaginary))
+        x = tg.tensor(z)
+        np.arcsinh(x).backward(np.array(1.0 + 0j))
+        beside = np.arcsinh(np.array([complex(real, imaginary + h), complex(real, imaginary - h)]))
+        np.testing.assert_allclose(np.conj(x.grad), (beside[0] - beside[1]) / (2j * h), rtol=1e-8)
+
+
+def test_arcsinh_of_large_numbers_does_not_overflow_on_the_way():
+    x = tg.tensor([1e200, -1e200, 0.0])
+    np.sum(np.arcsinh(x)).backward()
+    # The rounding of y = 461 is one of cosh(y) relative to 461 eps.
+    np.testing.assert_allclose(x.grad, [1e-200, 1e-200, 1.0], rtol=461 * 2.3e-16)
+
+
+@pytest.mark.parametrize("f", [lambda t, **k: np.divmod(t, 0.3, **k)[1], lambda t, **k: np.modf(t, **k)[0]])
+def test_ufuncs_of_two_outputs_compute_in_the_dtype_that_they_are_told(f):
+    x = tg.tensor([1.25, -0.7])
+    y = f(x, dtype=np.float32, casting="same_kind")
+    assert y.dtype == np.float32
+    y.backward(np.ones(2, np.float32))
+    np.testing.assert_array_equal(x.grad, [1.0, 1.0])
+    with pytest.raises(TypeError, match=r"[Cc]ast"):
+        f(x, dtype=np.float32, casting="no")
+
+
+def test_float_power_refuses_the_dtypes_that_numpy_refuses():
+    assert np.float_power(tg.tensor([2.0]), 2, dtype=np.complex128).dtype == np.complex128
+    with pytest.raises(TypeError):
+        np.float_power(tg.tensor([2.0]), 2, dtype=np.float32)
+
+
+# ---------------------------------------------------------------- clip, in every form
+
+
+@pytest.mark.parametrize(
+    "clip",
+    [
+        lambda x, low, high: np.clip(x, low, high),
+        lambda x, low, high: np.clip(x, a_min=low, a_max=high),
+        lambda x, low, high: x.clip(low, high),
+        lambda x, low, high: x.clip(min=low, max=high),
+    ],
+)
+@pytest.mark.parametrize("recording", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
+def test_clip_by_position_and_by_name_of_tensors_and_arrays(clip, recording):
+    values = (np.array([-2.0, 0.5, 3.0]), np.array([-1.0, -1.0, -1.0]), np.array([2.0, 2.0, 2.0]))
+    expected = ([0, 1, 0], [1, 0, 0], [0, 0, 1])
+    operands = [tg.tensor(v) if r else v for v, r in zip(values, recording, strict=True)]
+    y = clip(*operands)
+    np.testing.assert_array_equal(y.numpy(), [-1.0, 0.5, 2.0])
+    y.backward(np.ones(3))
+    for operand, right in zip(operands, expected, strict=True):
+        if isinstance(operand, tg.Tensor):
+            np.testing.assert_array_equal(operand.grad, right)
+
+
+@pytest.mark.parametrize("bounds", [{"min": -1.0}, {"max": 1.0}, {}])
+def test_clip_with_one_bound_by_name_on_any_numpy(bounds):
+    a = np.array([-2.0, 0.5, 3.0])
+    x = tg.tensor(a)
+    y = x.clip(**bounds)
+    low, high = bounds.get("min", -np.inf), bounds.get("max", np.inf)
+    np.testing.assert_array_equal(y.numpy(), np.minimum(np.maximum(a, low), high))
+    y.backward(np.ones(3))
+    np.testing.assert_array_equal(x.grad, (a >= low) & (a <= high))
+
+
+def test_clip_computes_in_the_dtype_that_it_is_told():
+    x = tg.tensor([-2.0, 0.5])
+    y = np.clip(x, 0.0, 1.0, dtype=np.float32, casting="same_kind")
+    assert y.dtype == np.float32
+    y.backward(np.ones(2, np.float32))
+    np.testing.assert_array_equal(x.grad, [0.0, 1.0])
+    with pytest.raises(TypeError, match="Cannot cast"):
+        np.clip(x, 0.0, 1.0, dtype=np.float32, casting="no")

@@ -1,0 +1,423 @@
+"""Methods of ufuncs: reduce, accumulate, reduceat and outer, of every ufunc of two operands.
+
+NumPy hands ``np.hypot.reduce(t)`` over as the method of the ufunc; bound methods compare and hash by ufunc and
+name, so they stand in the table as functions do. Most are composites of the ufunc itself. Where the order
+of the steps doesn't matter (``hypot``, ``logaddexp``, maxima) pairs are taken together at once, in log n
+steps; else the fold is unrolled, from left to right, as NumPy goes. Either way the work is linear in n.
+
+``at`` writes, and is with the writes.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tapegrad.cases import DISTINCT, NONZERO, POSITIVE, REAL, Cases, Domain, call
+from tapegrad.errors import ArgumentError, WriteError
+from tapegrad.ops.joining import parted
+from tapegrad.ops.reductions import NO_VALUE, divided
+from tapegrad.primitive import Function, composite, constant, defvjp
+from tapegrad.shapes import cast, restore_axes, scattered, select
+
+# No step of these depends on where a fold begins: f(f(a, b), c) = f(a, f(b, c)).
+ASSOCIATIVE = frozenset({np.hypot, np.logaddexp, np.logaddexp2, np.maximum, np.minimum, np.fmax, np.fmin})
+
+# ---------------------------------------------------------------- folds
+
+
+def _refuse_out(name: str, out: Any) -> None:
+    if out is not None and not (type(out) is tuple and all(o is None for o in out)):
+        raise WriteError(f"{name}: out= of or from a tensor can't be recorded; assign the result instead")
+
+
+def _as_in_loop(ufunc: np.ufunc, array: Any, dtype: Any) -> Any:
+    """The array in the dtype in which NumPy runs the fold: that of ``dtype=``, and of a fold of integers a float."""
+    if not hasattr(array, "dtype"):
+        array = np.asarray(array)
+    given: Any = {} if dtype is None else {"signature": (np.dtype(dtype), None, None)}
+    loop = ufunc.resolve_dtypes((None, array.dtype, None), casting="unsafe", reduction=True, **given)[1]
+    return array if loop == array.dtype else cast(array, loop)
+
+
+def _one_axis(name: str, axis: Any, ndim: int) -> int:
+    """The axis of accumulate and reduceat, counted from 0."""
+    if ndim == 0:
+        raise TypeError(f"{name}: an operand of no axes; it takes arrays of one or more")
+    axes = range(ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, ndim)
+    if len(axes) != 1:
+        raise ArgumentError(f"{name} takes one axis; got axis={axis} for {ndim} axes")
+    return axes[0]
+
+
+def _slices(x: Any) -> Any:
+    """The n slices of ``x`` along its first axis, each (1, ...), in one entry of the tape."""
+    return parted(x, tuple((i, i + 1) for i in range(x.shape[0])), 0)
+
+
+def _paired(ufunc: np.ufunc, x: Any) -> Any:
+    """The fold of the slices of ``x`` (n, ...) as (1, ...), by halves: all pairs at once, log n times."""
+    while x.shape[0] > 1:
+        n = x.shape[0]
+        half = n // 2
+        if n % 2:
+            left, right, odd = parted(x, ((0, half), (half, 2 * half), (2 * half, n)), 0)
+            x = np.concatenate([ufunc(left, right), odd])
+        else:
+            left, right = parted(x, ((0, half), (half, n)), 0)
+            x = ufunc(left, right)
+    return x
+
+
+def _scanned(ufunc: np.ufunc, x: Any) -> Any:
+    """The folds of the first 1, 2, ..., n slices of ``x`` (n, ...), in about 2n steps.
+
+    Neighbours are taken in pairs, and the pairs scanned: the results of the odd places. One step more
+    gives those of the even places (Blelloch 1990, "Prefix sums and their applications").
+    """
+    n = x.shape[0]
+    if n < 2:
+        return x
+    rest = x.shape[1:]
+    even = n - n % 2
+    neighbours = (x[:even] if n % 2 else x).reshape((even // 2, 2, *rest))
+    first, second = neighbours[:, 0], neighbours[:, 1]
+    at_odd = _scanned(ufunc, ufunc(first, second))
+    at_even = np.concatenate([first[:1], ufunc(at_odd[:-1], first[1:])])
+    scanned = np.stack([at_even, at_odd], axis=1).reshape((even, *rest))
+    return np.concatenate([scanned, ufunc(at_odd[-1:], x[even:])]) if n % 2 else scanned
+
+
+def _begun(ufunc: np.ufunc, dtype: Any, initial: Any, n: int, masked: bool) -> Any:
+    """What a fold begins with: ``initial=``, or the ufunc's identity; None where it begins with the first slice."""
+    identity = ufunc.identity if initial is NO_VALUE else initial
+    if identity is None:
+        if masked:
+            raise ArgumentError(
+                f"np.{ufunc.__name__}.reduce: with where= it takes an initial=, since {ufunc.__name__} has no identity"
+            )
+        if n == 0:
+            raise ArgumentError(f"np.{ufunc.__name__}.reduce: nothing to reduce, and {ufunc.__name__} has no identity")
+        return None
+    return dtype.type(identity)
+
+
+def _fold(ufunc: np.ufunc, x: Any, start: Any, chosen: Any) -> Any:
+    """The slices of ``x`` (n, ...) taken together from left to right, as (1, ...); only the chosen ones, if any are."""
+    if x.shape[0] == 0:
+        return start + np.sum(x, axis=0, keepdims=True)
+    if ufunc in ASSOCIATIVE:
+        if chosen is not None:
+            x = np.where(chosen, x, ufunc.identity)
+        return _paired(ufunc, x) if start is None else ufunc(start, _paired(ufunc, x))
+    parts = _slices(x)
+    y = parts[0] if start is None else start
+    for i, part in enumerate(parts[1:] if start is None else parts):
+        stepped = ufunc(y, part)
+        y = stepped if chosen is None else np.where(chosen[i : i + 1], stepped, y)
+    return y
+
+
+def _reduce(ufunc: np.ufunc) -> Function:
+    name = f"np.{ufunc.__name__}.reduce"
+
+    def reduce(
+        array: Any, axis: Any = 0, dtype: Any = None, out: Any = None,
+        keepdims: Any = False, initial: Any = NO_VALUE, where: Any = True,
+    ) -> Any:  # fmt: skip
+        _refuse_out(name, out)
+        x = _as_in_loop(ufunc, array, dtype)
+        shape, ndim = x.shape, x.ndim
+        if axis is None or (ndim == 0 and axis in (0, -1)):  # NumPy takes a scalar for an axis of one.
+            axes = tuple(range(ndim))
+        else:
+            axes = np.lib.array_utils.normalize_axis_tuple(axis, ndim)
+        if len(axes) > 1 and ufunc not in ASSOCIATIVE:
+            raise ArgumentError(f"{name} depends on the order, so it takes one axis; got axis={axis} for {ndim} axes")
+        rest = tuple(i for i in range(ndim) if i not in axes)
+        n = math.prod([shape[i] for i in axes])
+
+        def lined_up(a: Any) -> Any:
+            return np.transpose(a, axes + rest).reshape((n, *(shape[i] for i in rest)))
+
+        chosen = None if where is True else lined_up(np.broadcast_to(np.asarray(where), shape))
+        start = _begun(ufunc, x.dtype, initial, n, chosen is not None)
+        y = _fold(ufunc, lined_up(x), start, chosen)
+        kept = tuple(1 if i in axes else m for i, m in enumerate(shape)) if keepdims else tuple(shape[i] for i in rest)
+        return y.reshape(kept) if kept else y.reshape(-1)[0]  # NumPy's scalar, where no axis is left.
+
+    return reduce
+
+
+def _accumulate(ufunc: np.ufunc) -> Function:
+    name = f"np.{ufunc.__name__}.accumulate"
+
+    def accumulate(array: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
+        _refuse_out(name, out)
+        x = _as_in_loop(ufunc, array, dtype)
+        axis = _one_axis(name, axis, x.ndim)
+        x = np.moveaxis(x, axis, 0)
+        if x.shape[0] < 2:
+            y = np.positive(x)
+        elif ufunc in ASSOCIATIVE:
+            y = _scanned(ufunc, x)
+        else:
+            y, *parts = _slices(x)
+            results = [y]
+            for part in parts:
+                y = ufunc(y, part)
+                results.append(y)
+            y = np.concatenate(results)
+        return np.moveaxis(y, 0, axis)
+
+    return accumulate
+
+
+def segments(indices: Any, n: int, name: str) -> tuple[Any, Any]:
+    """Where each segment of a reduceat starts and stops, of n elements: from each index to the next, or one alone.
+
+    >>> segments([0, 3, 1], 4, "np.add.reduceat")
+    (array([0, 3, 1]), array([3, 4, 4]))
+    """
+    starts = np.asarray(indices)
+    if starts.ndim != 1 or (starts.size and starts.dtype.kind not in "iu"):
+        raise ArgumentError(f"{name}: its indices are integers in one row; got {starts.dtype} of shape {starts.shape}")
+    if starts.size and not (starts.min() >= 0 and starts.max() < n):
+        raise IndexError(f"{name}: indices from 0 to {n - 1} were expected; got {starts.min()} to {starts.max()}")
+    starts = starts.astype(np.intp)
+    following = np.append(starts[1:], n)
+    return starts, np.where(following > starts, following, starts + 1)
+
+
+def _places(starts: Any, stops: Any) -> tuple[Any, Any]:
+    """The elements of all segments in a row, and the number of the segment that each is in."""
+    lengths = stops - starts
+    ends = np.cumsum(lengths)
+    number = np.repeat(np.arange(len(starts)), lengths)
+    return np.arange(ends[-1] if len(ends) else 0) - (ends - lengths - starts)[number], number
+
+
+def _reduceat(ufunc: np.ufunc) -> Function:
+    name = f"np.{ufunc.__name__}.reduceat"
+
+    def reduceat(array: Any, indices: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
+        _refuse_out(name, out)
+        x = _as_in_loop(ufunc, array, dtype)
+        axis = _one_axis(name, axis, x.ndim)
+        starts, stops = segments(indices, x.shape[axis], name)
+        x = np.moveaxis(x, axis, 0)
+        if not starts.size:
+            return np.moveaxis(x[:0], 0, axis)
+        places, _number = _places(starts, stops)
+        ends = np.cumsum(stops - starts)
+        # The segments end to end: what overlaps is there more than once, what no segment takes isn't.
+        bounds = tuple(zip((ends - stops + starts).tolist(), ends.tolist(), strict=True))
+        parts = parted(x[places], bounds, 0)
+        y = np.concatenate([p if p.shape[0] == 1 else ufunc.reduce(p, axis=0, keepdims=True) for p in parts])
+        return np.moveaxis(y, 0, axis)
+
+    return reduceat
+
+
+USUAL = {"dtype": None, "casting": "same_kind", "order": "K"}
+
+
+def _outer(ufunc: np.ufunc) -> Function:
+    def outer(
+        A: Any, B: Any, /, *, dtype: Any = None, casting: Any = "same_kind", order: Any = "K", **others: Any
+    ) -> Any:  # fmt: skip
+        # Python's numbers don't take part weakly here: NumPy makes arrays of them first.
+        A, B = (a if hasattr(a, "dtype") else np.asarray(a) for a in (A, B))
+        given = {"dtype": dtype, "casting": casting, "order": order}
+        unusual = {name: value for name, value in given.items() if value != USUAL[name]}
+        return ufunc(A.reshape(A.shape + (1,) * B.ndim) if B.ndim else A, B, **unusual, **others)
+
+    return outer
+
+
+# ---------------------------------------------------------------- those with a rule of their own
+
+
+def _ignoring_nan_cases(sign: float) -> Cases:
+    ties = sign * np.array([1.0, np.nan, 3.0, 3.0])
+    return Cases(
+        domain=DISTINCT,
+        calls=(*_REDUCE_CALLS, call((2, 3), axis=(0, -1), keepdims=True), call((2, 3), dtype=np.complex128)),
+        examples=(
+            (call(ties), (np.array([0, 0, 0.5, 0.5]),)),
+            (call(ties, initial=3.0 * sign), (np.array([0, 0, 1, 1]) / 3,)),
+            (call(ties, initial=np.nan), (np.array([0, 0, 0.5, 0.5]),)),
+            (call(np.full(2, np.nan)), (np.full(2, 0.5),)),
+        ),
+        analytic=False,
+        note="the tied share equally, a winning initial= included; nan only where all are",
+    )
+
+
+def _ignoring_nan_vjp(
+    g: Any, y: Any, array: Any, *, axis: Any = 0, _dtype: Any = None, _out: Any = None,
+    keepdims: Any = False, initial: Any = NO_VALUE, where: Any = True,
+) -> Any:  # fmt: skip
+    """a_bar = g / (number of the tied) at each of the tied; where the result is nan, all are."""
+    y = restore_axes(y, array.shape, axis, keepdims)
+    a = array if array.dtype == y.dtype else cast(array, y.dtype)
+    tied = (a == y) | np.isnan(y)
+    if where is not True:
+        tied = tied & where
+    n = np.sum(tied, axis=axis, keepdims=True) if tied.ndim else tied.astype(np.intp)
+    if initial is not NO_VALUE and initial is not None:
+        start = y.dtype.type(initial)
+        n = n + ((y == start) | np.isnan(y))
+    return select(tied, divided(restore_axes(g, array.shape, axis, keepdims), n))
+
+
+def _add_reduceat(array: Any, indices: Any, *parameters: Any, **named: Any) -> Any:
+    # Of an empty list, which NumPy takes, an array of floats was made, which it doesn't.
+    return np.add.reduceat(array, indices if indices.size else indices.astype(np.intp), *parameters, **named)
+
+
+def add_reduceat_vjp(
+    g: Any, _y: Any, _array: Any, indices: Any, *, axis: Any = 0, _dtype: Any = None, _out: Any = None
+) -> Any:
+    """Each element gets the g of every segment that it is in."""
+    axis = _one_axis("np.add.reduceat", axis, _array.ndim)
+    starts, stops = segments(indices, _array.shape[axis], "np.add.reduceat")
+    places, number = _places(starts, stops)
+    lead = (slice(None),) * axis
+    return scattered(g[(*lead, number)], (*lead, places), _array.shape), None
+
+
+# ---------------------------------------------------------------- registration
+
+_MASK = np.array([[True, False, True], [False, True, True]])
+_REDUCE_CALLS = (
+    call((3, 2)),
+    call((2, 3), axis=-1, keepdims=True),
+    call((2, 3), axis=1, initial=0.7),
+    call((2, 3), axis=0, initial=0.7, where=_MASK),
+)
+_CALLS: dict[str, Any] = {
+    "reduce": (*_REDUCE_CALLS, call((0, 2), initial=0.7), call((), axis=0)),
+    "accumulate": (call((3, 2)), call((2, 4), axis=-1), call((0, 2)), call((1, 2))),
+    "reduceat": (
+        call((5, 2), np.array([0, 2, 4])),
+        call((2, 5), np.array([1, 1, 4, 2]), axis=1),
+        call((3,), np.array([], int)),
+    ),
+    "outer": (call((2,), (3,)), call((2, 1), (2,)), call((), (2,)), call((2,), 1.2)),
+}
+# With a dtype that takes what the ufunc takes: complex numbers, or only real ones.
+_WITH_DTYPE: dict[str, Any] = {
+    "reduce": lambda dtype: call((3, 2), dtype=dtype),
+    "accumulate": lambda dtype: call((5,), dtype=dtype),
+    "reduceat": lambda dtype: call((5,), np.array([3, 0]), dtype=dtype),
+    "outer": lambda dtype: call((2,), (2,), dtype=dtype, casting="unsafe", order="F"),
+}
+
+
+def _calls(method: str, dtype: Any) -> Any:
+    return *_CALLS[method], _WITH_DTYPE[method](dtype)
+
+
+# Where order doesn't matter, any axes will do.
+_ANY_AXES = (call((2, 3), axis=None), call((2, 3, 2), axis=(0, -1), keepdims=True), call((2, 3), axis=(), initial=0.7))
+# NumPy 2.4 folds these wrongly along the last axis in memory, and in segments of three or more, where it runs
+# AVX-512: power.reduce([a, b, c]) comes to a**c. Ours are right; the cases stay where NumPy's own are, too.
+_MISCOUNTED = frozenset({np.power, np.arctan2})
+_ALONG_FIRST: dict[str, Any] = {
+    "reduce": (
+        call((3, 2)),
+        call((3, 2), axis=-2, keepdims=True),
+        call((3, 2), initial=0.7),
+        call((3, 2), initial=0.7, where=_MASK.T),
+        call((3, 2), dtype=np.longdouble),
+    ),
+    "reduceat": (call((5, 2), np.array([0, 2, 4])), call((4, 2), np.array([1, 1, 3, 2]), axis=0, dtype=np.longdouble)),
+}
+_GENERIC: dict[str, Any] = {"reduce": _reduce, "accumulate": _accumulate, "reduceat": _reduceat, "outer": _outer}
+
+# Whole quotients, at which remainders jump, are far from those of any two of these.
+_APART = Domain(1.03, 2.9, distinct=True)
+_QUOTIENT = (Domain(2.6, 3.4), Domain(1.15, 1.25))
+_BELOW_ABOVE = (Domain(-2.0, -0.2), Domain(0.2, 2.0))
+
+
+def _register(
+    ufunc: np.ufunc,
+    domain: Any,
+    methods: Any = ("reduce", "accumulate", "reduceat", "outer"),
+    complex: bool = False,
+    analytic: bool = False,
+    outer: Any = None,
+) -> None:
+    """Give a ufunc its methods; ``outer``: the domains of two operands, where they aren't that of one."""
+    for method in methods:
+        calls = _calls(method, np.complex128 if complex else np.float64)
+        if ufunc in _MISCOUNTED:
+            calls = _ALONG_FIRST.get(method, calls)
+        if method == "reduce" and ufunc in ASSOCIATIVE:
+            calls += _ANY_AXES
+        cases = Cases(outer if outer and method == "outer" else domain, calls, complex=complex, analytic=analytic)
+        composite(getattr(ufunc, method), cases=cases)(_GENERIC[method](ufunc))
+
+
+_ufunc: Any
+for _ufunc in (np.subtract, np.divide):
+    _register(_ufunc, NONZERO, complex=True, analytic=True)
+_register(np.power, POSITIVE)
+_register(np.float_power, POSITIVE, ("reduce", "accumulate", "reduceat"), complex=True, analytic=True)
+composite(np.float_power.outer, cases=Cases(POSITIVE, _CALLS["outer"]))(_outer(np.float_power))
+for _ufunc in (np.hypot, np.arctan2, np.copysign):
+    _register(_ufunc, NONZERO)
+for _ufunc in (np.logaddexp, np.logaddexp2, np.nextafter):
+    _register(_ufunc, REAL)
+for _ufunc in (np.fmod, np.remainder):
+    _register(_ufunc, _APART, outer=_QUOTIENT)
+for _ufunc in (np.maximum, np.minimum):  # Their reduce, and that of add and multiply, is in reductions.py.
+    _register(_ufunc, DISTINCT, ("accumulate", "reduceat", "outer"), complex=True, outer=_BELOW_ABOVE)
+for _ufunc, _sign in ((np.fmax, 1.0), (np.fmin, -1.0)):
+    _register(_ufunc, DISTINCT, ("accumulate", "reduceat", "outer"), complex=True, outer=_BELOW_ABOVE)
+    defvjp(_ufunc.reduce, cases=_ignoring_nan_cases(_sign))(_ignoring_nan_vjp)
+
+_register(np.add, REAL, ("outer",), complex=True, analytic=True)
+_register(np.multiply, REAL, ("reduceat", "outer"), complex=True, analytic=True)
+defvjp(np.add.reduceat, forward=_add_reduceat, cases=Cases(calls=_calls("reduceat", np.complex128)))(add_reduceat_vjp)
+
+
+def _cumulated(function: Function) -> Function:
+    """``ufunc.accumulate`` written in ``function``, which differs by its default axis."""
+
+    def accumulate(array: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
+        return function(array, axis=axis, dtype=dtype, **({} if out is None else {"out": out}))
+
+    return accumulate
+
+
+composite(np.add.accumulate, cases=Cases(calls=_calls("accumulate", np.complex128)))(_cumulated(np.cumsum))
+composite(np.multiply.accumulate, cases=Cases(calls=_calls("accumulate", np.complex128)))(_cumulated(np.cumprod))
+
+# heaviside is constant in its first operand: what counts is the last slice, where those before came to 0.
+_HEAVISIDE = {
+    "reduce": (call(np.array([[0.0, -1.0], [1.7, 0.3]])), (np.array([[0.0, 0.0], [1.0, 0.0]]),)),
+    "accumulate": (call(np.array([0.0, 1.7])), (np.array([1.0, 1.0]),)),
+    "reduceat": (call(np.array([0.0, 1.7, 0.4]), np.array([0, 2])), (np.array([0.0, 1.0, 1.0]), None)),
+    "outer": (call(np.array([0.0, -1.0]), np.array([0.5, 0.7])), (np.zeros(2), np.ones(2))),
+}
+for _method, _example in _HEAVISIDE.items():
+    composite(
+        getattr(np.heaviside, _method),
+        cases=Cases(NONZERO, _CALLS[_method][:1], (_example,), complex=False, analytic=False),
+    )(_GENERIC[_method](np.heaviside))
+composite(np.divmod.outer, cases=Cases(_QUOTIENT, (call((2,), (3,)),), complex=False, analytic=False))(
+    _outer(np.divmod)
+)
+composite(np.ldexp.outer, cases=Cases(calls=(call((2,), np.array([1, -2])),), complex=False))(_outer(np.ldexp))
+
+# What the ufunc itself is constant in, and what NumPy has no loop for and says so.
+_CONSTANT = (
+    np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.logical_and, np.logical_or,
+    np.logical_xor, np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.left_shift, np.right_shift, np.gcd, np.lcm,
+    np.floor_divide,
+)  # fmt: skip
+constant(*(getattr(_ufunc, _method) for _ufunc in _CONSTANT for _method in _GENERIC))
+constant(np.ldexp.reduce, np.ldexp.accumulate, np.ldexp.reduceat)
