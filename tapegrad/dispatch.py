@@ -8,6 +8,7 @@ written buffers (storage.py) will be told from tensors whose memory is nobody el
 """
 
 import sys
+from operator import getitem
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +16,15 @@ import numpy as np
 
 from tapegrad.borrowed import Watched, keep, like
 from tapegrad.entries import POSITIONS, Entry, leaf_of, parts, unhooked
-from tapegrad.errors import DTypeError, NotDifferentiableError, RuleError, UnexpectedArgumentError, WriteError
+from tapegrad.errors import DTypeError, NotDifferentiableError, RuleError, UnexpectedArgumentError
+from tapegrad.pieces import Place
 from tapegrad.primitive import TABLE, Creation, Elementwise, Known, name_of
 from tapegrad.recording import STATE, Fact, State
 from tapegrad.shapes import Spec, read_only, spec_of
+from tapegrad.storage import Alias, is_basic, link, target_of
 
 Tensor: Any = None  # tensor.py names the class here, once it is made: it stands above, and builds on this
+into: Any = None  # and writing.py what writes a result into out=
 
 _new = object.__new__
 
@@ -31,11 +35,14 @@ def make(value: Any, entry: Entry | None, spec: Spec | None = None) -> Any:
     t._value = value
     t._entry = entry
     t._spec = spec or spec_of(value)
+    t._kin = None
     return t
 
 
 def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What ``function(*args, **kwargs)`` comes to where some of the arguments are tensors."""
+    if kwargs and not _is_none(kwargs.get("out")):
+        return into(function, args, kwargs)
     known = TABLE.get(function)
     if known is None or known.kind == "unsupported":
         if any(records(value) for value in (*args, *kwargs.values())):
@@ -46,8 +53,6 @@ def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         return apply(known, args, kwargs)
     if known.kind == "composite":
         return known.run(*args, **kwargs)
-    if kwargs.get("out") is not None:
-        raise WriteError(f"{known.name}: out= can't be a tensor, nor be written from one, yet")
     if type(known) is Creation:
         like = 1 if name_of(function).endswith("_like") else 0  # the prototype, of which only the shape counts
         if any(records(value) for value in (*args[like:], *kwargs.values())):
@@ -56,9 +61,15 @@ def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return function(*_plain(args), **_plain(kwargs))
 
 
+def _is_none(out: Any) -> bool:
+    return out is None or (type(out) is tuple and all(part is None for part in out))
+
+
 def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run a primitive on the arrays of its operands, and record it if any of them records."""
     operands, parameters = _bound(known, args, kwargs)
+    if known.arity == 1 and type(operands[0]) is Tensor and type(operands[0]._kin) is Alias:
+        return _of_alias(known, operands[0], parameters)
     values, parents = [], []
     recorded = False
     for operand in operands:
@@ -70,11 +81,28 @@ def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             values.append(_constant(operand, known))
             parents.append(None)
     if parameters:
-        parameters = {name: _static(value, known, name) for name, value in parameters.items()}
+        parameters = {name: static(value, known.name, name) for name, value in parameters.items()}
     if known.cases is None:  # A user's function: what it writes to in place would be a tensor's value.
         values = [read_only(value) if type(value) is np.ndarray else value for value in values]
     y = known.run(*values, **parameters) if known.arity is not None else known.run(values, **parameters)
     y = _arrays(y, known)
+    result = _result(known, y, operands, values, parameters, parents, recorded)
+    if type(y) is np.ndarray and type(result) is Tensor and (y.base is not None or any(y is v for v in values)):
+        for operand in operands:
+            if type(operand) is Tensor and result._kin is None and type(operand._kin) is not Alias:
+                link(operand, result)
+    return result
+
+
+def _result(
+    known: Any,
+    y: Any,
+    operands: Sequence[Any],
+    values: list[Any],
+    parameters: dict[str, Any],
+    parents: list[Any],
+    recorded: bool,
+) -> Any:
     state = STATE.get()
     if not (recorded and state.enabled):
         return wrapped(y)
@@ -84,6 +112,47 @@ def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if all(parent is None for parent in parents):
             return y  # Constant in all that records: a plain array, as the table's constants give.
     return _recorded(known, y, operands, values, parameters, parents, state)
+
+
+def _of_alias(known: Any, operand: Any, parameters: dict[str, Any]) -> Any:
+    """A primitive of one tensor whose storage was written: run on the memory itself, so that views are views."""
+    alias = operand._kin
+    parameters = {name: static(value, known.name, name) for name, value in parameters.items()}
+    if known.function is getitem:
+        return read(operand, parameters["index"])
+    array = alias.array()
+    if known.cases is None:
+        array.flags.writeable = False
+    y = known.run(array, **parameters) if known.arity is not None else known.run([array], **parameters)
+    y = _arrays(y, known)
+    if type(y) is np.ndarray and y.base is not None and np.may_share_memory(y, array):
+        return view_of(alias, y)
+    return _result(known, y, (operand,), [operand._value], parameters, [operand._entry], operand._entry is not None)
+
+
+def view_of(alias: Alias, view: Any) -> Any:
+    """A tensor for a view of an alias' memory. It has no value and no entry until somebody looks."""
+    t = _new(Tensor)
+    t._spec = spec_of(view)
+    records = alias.records and (STATE.get().enabled or alias.storage.state is None)
+    t._kin = Alias(alias.storage, alias.layout_of(view), alias.writeable and view.flags.writeable, records)
+    return t
+
+
+def read(a: Any, index: Any) -> Any:
+    """``a[index]`` of a tensor in a storage: a view, or a copy that links straight to the present state."""
+    alias = a._kin
+    y = alias.array()[index]
+    place: Place
+    if is_basic(index):
+        if isinstance(y, np.ndarray):
+            return view_of(alias, y)
+        place = alias.layout_of(target_of(alias, index))
+    else:
+        place = alias.storage.places(alias.layout, index)._replace(last=None)  # Reading, each of them counts.
+    if not alias.records or not STATE.get().enabled or y.dtype.kind not in "fc":
+        return wrapped(y)
+    return make(y, alias.storage.entry_of(place))
 
 
 def _arrays(y: Any, known: Known) -> Any:
@@ -143,7 +212,7 @@ def _recorded(
         entry[2] = y if reads_y else tuple(spec_of(part) for part in y)
         result = _outputs(y, entry)
     for tape in state.tapes:
-        tape.observe(_fact(entry, outputs[0]))
+        tape.observe(fact(entry, outputs[0]))
     return result
 
 
@@ -180,9 +249,8 @@ def _bound(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Seq
                 f"{known.name}: its rule doesn't know the argument {name}={value!r}; it knows {names}"
             )
         parameters[name] = value
-    out = parameters.pop("out", None)
-    if out is not None and not (type(out) is tuple and all(v is None for v in out)):
-        raise WriteError(f"{known.name}: out= of or from a tensor can't be recorded; assign the result instead")
+    if not _is_none(parameters.pop("out", None)):
+        raise UnexpectedArgumentError(f"{known.name}: give out= by its name")
     return operands, parameters
 
 
@@ -198,19 +266,19 @@ def _constant(operand: Any, known: Known) -> Any:
     return value
 
 
-def _static(value: Any, known: Known, name: str) -> Any:
+def static(value: Any, what: str, name: str) -> Any:
     """A parameter without tensors: plain arrays for those that don't record, an error for those that do."""
     kind = type(value)
     if kind is Tensor:
         if value._entry is not None and STATE.get().enabled:
             raise NotDifferentiableError(
-                f"{known.name}: no gradient passes through {name}=; pass tensor.detach() if it is constant"
+                f"{what}: no gradient passes through {name}=; pass tensor.detach() if it is constant"
             )
         return value.numpy()
     if kind is list:
-        return [_static(v, known, name) for v in value]
+        return [static(v, what, name) for v in value]
     if isinstance(value, tuple):
-        return like(value, [_static(v, known, name) for v in value])
+        return like(value, [static(v, what, name) for v in value])
     if isinstance(value, np.ndarray):
         return np.asarray(value)  # A memmap or another subclass: to be copied or watched as any array.
     return value
@@ -253,7 +321,7 @@ def _outputs(y: tuple[Any, ...], node: Entry) -> Any:
     return like(y, outputs)
 
 
-def _fact(entry: Entry, y: Any) -> Fact:
+def fact(entry: Entry, y: Any) -> Fact:
     known, kept, operands, parameters, parents = parts(entry)
     return Fact(
         -entry[0],

@@ -30,6 +30,10 @@ class Outputs(list[Any]):
 
     size = 0
 
+    def copy(self) -> "Outputs":
+        """The same, to go on from here."""
+        return Outputs(self)
+
 
 def parts(form: Entry) -> tuple[Any, Any, Sequence[Any], Any, Sequence[Entry | None]]:
     """An operation's entry as (known, y, operands, parameters, parents), whichever its form."""

@@ -47,3 +47,7 @@ class ChangedDataError(TapegradError, RuntimeError):
 
 class WriteError(TapegradError, ValueError):
     """A write that would make a gradient wrong."""
+
+
+class ImmutableError(WriteError, TypeError):
+    """A write to a scalar: NumPy's are immutable, and so are tensors that hold one."""

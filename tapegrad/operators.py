@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 
 import tapegrad.ops  # noqa: F401 - the rules of NumPy's own functions, which the roads look up
-from tapegrad.dispatch import records
-from tapegrad.entries import leaf_of
-from tapegrad.errors import DTypeError, ShapeError, WriteError
+from tapegrad.errors import DTypeError
 from tapegrad.primitive import TABLE
-from tapegrad.recording import STATE
 from tapegrad.roads import binary, general, road_of, two, unary
+from tapegrad.writing import in_place
 
 
 def _compared(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -26,36 +24,6 @@ def _compared(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         return compare(a._value, b._value if type(b) is type(a) else b)
 
     return operate
-
-
-def _rebinding(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any, Any], Any]:
-    """An in-place operator; ``operate`` is what it does, on arrays."""
-
-    def in_place(a: Any, b: Any) -> Any:
-        if isinstance(a._value, np.generic) and not (a._entry and leaf_of(a._entry)):
-            return operate(a, b)  # NumPy's scalars are immutable: the name is bound anew.
-        if STATE.get().enabled and (a._entry is not None or records(b)):
-            raise WriteError(
-                f"{symbol} would write to a recording tensor; write x = x {symbol[:-1]} ..., "
-                f"or update a leaf inside 'with tapegrad.no_grad():'"
-            )
-        if isinstance(b, (np.ma.MaskedArray, np.matrix)):
-            raise DTypeError(f"{symbol}: {type(b).__name__} is refused as an operand; pass a plain array")
-        spec = a._spec
-        value = operate(a._value, b._value if type(b) is type(a) else b)
-        if value.shape != spec.shape:
-            raise ShapeError(f"{symbol}: a result of shape {value.shape} doesn't fit a tensor of shape {spec.shape}")
-        if value.dtype != spec.dtype:
-            if not np.can_cast(value.dtype, spec.dtype, "same_kind"):
-                raise DTypeError(f"{symbol}: a result of dtype {value.dtype} can't be cast to {spec.dtype}")
-            value = value.astype(spec.dtype)
-        # A new buffer, never a write into the old one: entries may hold that, and .data was given out.
-        a._value = np.asarray(value) if isinstance(a._value, np.ndarray) else value
-        if a._entry is not None and leaf_of(a._entry) is None:
-            a._entry = None  # Every place was written: constants now, and no stale gradient.
-        return a
-
-    return in_place
 
 
 # NumPy itself takes these roads for Python numbers: its value, its speed.
@@ -123,16 +91,16 @@ class Operators:
     def __rmatmul__(self, other: Any) -> Any:
         return general(np.matmul, other, self)
 
-    __iadd__ = _rebinding(operator.add, "+=")
-    __isub__ = _rebinding(operator.sub, "-=")
-    __imul__ = _rebinding(operator.mul, "*=")
-    __itruediv__ = _rebinding(operator.truediv, "/=")
-    __ifloordiv__ = _rebinding(operator.floordiv, "//=")
-    __imod__ = _rebinding(operator.mod, "%=")
-    __ipow__ = _rebinding(operator.pow, "**=")
-    __imatmul__ = _rebinding(operator.matmul, "@=")
-    __iand__ = _rebinding(operator.and_, "&=")
-    __ior__ = _rebinding(operator.or_, "|=")
-    __ixor__ = _rebinding(operator.xor, "^=")
-    __ilshift__ = _rebinding(operator.lshift, "<<=")
-    __irshift__ = _rebinding(operator.rshift, ">>=")
+    __iadd__ = in_place(operator.add, "+=")
+    __isub__ = in_place(operator.sub, "-=")
+    __imul__ = in_place(operator.mul, "*=")
+    __itruediv__ = in_place(operator.truediv, "/=")
+    __ifloordiv__ = in_place(operator.floordiv, "//=")
+    __imod__ = in_place(operator.mod, "%=")
+    __ipow__ = in_place(operator.pow, "**=")
+    __imatmul__ = in_place(operator.matmul, "@=")
+    __iand__ = in_place(operator.and_, "&=")
+    __ior__ = in_place(operator.or_, "|=")
+    __ixor__ = in_place(operator.xor, "^=")
+    __ilshift__ = in_place(operator.lshift, "<<=")
+    __irshift__ = in_place(operator.rshift, ">>=")

@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 
 from tapegrad.errors import RuleError
+from tapegrad.pieces import Pieces, is_part
 from tapegrad.primitive import Elementwise, Primitive, Slope
 from tapegrad.shapes import conj, fit, read_only, unbroadcast
 
 
 def finite(x: Any) -> bool:
     """Whether every element is finite; of the cotangents of several outputs, of each that is there."""
+    if type(x) is Pieces:
+        return all(finite(part) for _index, part in x.parts)
     if isinstance(x, list):
         return all(finite(part) for part in x if part is not None)
     if type(x) is np.ndarray and x.dtype.char in "fd" and x.flags.c_contiguous:
@@ -46,6 +49,10 @@ def cotangents(
     """Pairs (parent, cotangent) for the operands whose place in ``wanted`` holds a parent, not None."""
     if isinstance(known, Elementwise):
         return _elementwise_cotangents(known, g, y, operands, wanted, careful)
+    if known.kind == "storage":
+        return known.pairs(g, y, operands, wanted)  # type: ignore[attr-defined]
+    if is_part(known, operands[0]) and wanted[0] is not None:
+        return [(wanted[0], Pieces(operands[0], [(parameters, g)]))]
     if careful and known.multilinear:
         operands = _tamed_operands(known, g, y, operands, parameters)
     return _by_rule(known, g, y, operands, parameters, wanted)

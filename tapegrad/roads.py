@@ -20,6 +20,7 @@ from tapegrad.entries import POSITIONS
 from tapegrad.primitive import TABLE, Elementwise, Primitive
 from tapegrad.recording import ON, STATE
 from tapegrad.shapes import Spec, spec_of
+from tapegrad.storage import Alias, link
 
 Tensor: Any = None  # tensor.py names the class here, as in dispatch.py
 
@@ -65,6 +66,7 @@ def unary(ufunc: np.ufunc) -> Callable[..., Any]:
         t = _new(Tensor)
         t._value = y
         t._spec = spec
+        t._kin = None
         if parent is None:
             t._entry = None
         else:
@@ -110,6 +112,7 @@ def binary(
         t = _new(Tensor)
         t._value = y
         t._spec = spec
+        t._kin = None
         if parent_a is None:
             if parent_b is None:
                 t._entry = None
@@ -227,6 +230,8 @@ def single(known: Any) -> Callable[..., Any]:
     keeps_y, (keeps_x,) = known.reads_y, known.reads
 
     def operate(a: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(a._kin) is Alias:
+            return call(function, (a, *args), kwargs)
         parent = a._entry
         if parent is None or STATE.get() is not ON:
             return call(function, (a, *args), kwargs)
@@ -253,7 +258,10 @@ def single(known: Any) -> Callable[..., Any]:
         t = _new(Tensor)
         t._value = y
         t._spec = spec
+        t._kin = None
         t._entry = [next(POSITIONS), known, y if keeps_y else spec, x if keeps_x else a._spec, packed, parent]
+        if y.base is not None or y is x:
+            link(a, t)
         return t
 
     operate.__name__, operate.__doc__ = function.__name__, f"``{known.name}`` of this tensor."

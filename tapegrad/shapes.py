@@ -303,6 +303,14 @@ def _scattered(g: Any, index: Any, shape: Shape) -> Any:
     return out
 
 
+def add_at(total: Any, index: Any, part: Any) -> None:
+    """Add to an array in place at an index, as often as it names a place."""
+    if _unrepeating(index):
+        total[index] += part
+    else:
+        np.add.at(total, index, part)
+
+
 # What names each place at most once, by type; bool arrays do too. Anything else may repeat one.
 _BASIC = frozenset({int, bool, slice, type(None), type(Ellipsis), np.bool_, *(np.dtype(c).type for c in "bBhHiIlLqQ")})
 

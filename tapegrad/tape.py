@@ -43,6 +43,7 @@ import numpy as np
 
 from tapegrad.borrowed import require_unchanged
 from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, free, parents_of, parts, spent
+from tapegrad.pieces import Pieces, Untrusting, is_part
 from tapegrad.pulls import cotangents, finite, settled
 from tapegrad.recording import STATE
 
@@ -110,6 +111,8 @@ class _Sweep:
                 newest = queue[0][0] if queue else 1
                 while True:  # Down a chain, as long as the parent is newer than all that is pending.
                     if g.size > LARGE:
+                        if type(g) is Pieces:
+                            g = g.whole()
                         large += 1
                         if large > INTERVAL + len(pending) // 64:  # Looking costs no more than sweeping.
                             pending[entry[0]] = g
@@ -145,6 +148,9 @@ class _Sweep:
                         g = known.pull(g, y, x)
                     elif form == 6:
                         _, known, y, x, parameters, parent = entry
+                        if is_part(known, x):
+                            self._give_piece(parent, Pieces(x, [(parameters, g)]), owned)
+                            break
                         c = known.pull(g, y, (x,), parameters)
                         if type(c) is not np.ndarray or c.shape != x.shape or c.dtype is not x.dtype:
                             c = settled(known, c, x, g)
@@ -179,6 +185,13 @@ class _Sweep:
                         give(parent, g)
                         break
                     entry = parent
+        except Untrusting:
+            pending[entry[0]] = g
+            heappush(queue, entry)
+            passed.pop()
+            if not self._settle(passed):
+                self._back_to(safe)
+            return False
         except Exception as error:
             if not (finite(g) and self._all_finite()):
                 return self._back_to(safe)  # Perhaps a rule that can't bear nan: it will raise again if not.
@@ -200,6 +213,8 @@ class _Sweep:
                     g = self.hooked.get(form[0]) if form[0] in self.hooked else form[1].run(g)
                     form = form[2]
                 at = form
+                if type(g) is Pieces:
+                    g = g.whole()
                 if len(form) == 2:
                     self.totals.append((form[1], g))
                 elif len(form) == 4:
@@ -218,11 +233,25 @@ class _Sweep:
             annotate(error, at)
             raise
 
+    def _give_piece(self, parent: Entry, piece: Pieces, owned: set[int]) -> None:
+        position = parent[0]
+        self.given.append(position)
+        if position not in self.pending:
+            self.pending[position] = piece
+            self.several.add(position)
+            heapq.heappush(self.queue, parent)
+        elif position in owned:
+            self.pending[position] = piece.added_to(self.pending[position])
+        else:
+            self.pending[position] = self.pending[position] + piece
+            if type(self.pending[position]) is not Pieces:
+                owned.add(position)
+
     def _point(self) -> tuple[dict[int, Any], list[Entry], int]:
         pending = dict(self.pending)
         for position in self.several:  # The sweep goes on to fill these in place.
-            if position in pending:
-                pending[position] = Outputs(pending[position])
+            if type(pending.get(position)) in (Outputs, Pieces):
+                pending[position] = pending[position].copy()
         return pending, list(self.queue), len(self.totals)
 
     def _back_to(self, point: tuple[dict[int, Any], list[Entry], int]) -> bool:
@@ -282,7 +311,7 @@ def _pulled(form: Entry, entry: Entry, g: Any, lift: Lift | None, careful: bool)
     known, y, operands, parameters, parents = parts(form)
     if len(form) >= 8 and form[4] is not None:
         require_unchanged(form[4], known.name)
-    if lift is not None:
+    if lift is not None and known.kind != "storage":
         y = lift(y, entry)
         operands = [lift(o, p) for o, p in zip(operands, parents, strict=True)]
     return cotangents(known, tuple(g) if type(g) is Outputs else g, y, operands, parameters, parents, careful)

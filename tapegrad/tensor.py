@@ -12,7 +12,7 @@ import numpy as np
 
 from tapegrad import dispatch, roads
 from tapegrad.conversions import Conversions
-from tapegrad.dispatch import call, make
+from tapegrad.dispatch import call, make, view_of
 from tapegrad.entries import POSITIONS, Entry, Leaf, leaf_of, unhooked
 from tapegrad.errors import ArgumentError, ConversionError, DTypeError, RecordingError, ShapeError, WriteError
 from tapegrad.gradients import LOCK, deposit, owned_arrays
@@ -23,7 +23,11 @@ from tapegrad.primitive import TABLE, name_of
 from tapegrad.recording import STATE, enable_grad
 from tapegrad.roads import road_of, single
 from tapegrad.shapes import Spec, cast, read_only, seed_like, spec_of
+from tapegrad.ops.writing import at
+from tapegrad.pieces import strided
+from tapegrad.storage import Alias, alias_of, refresh
 from tapegrad.tape import replay
+from tapegrad.writing import setitem
 
 _reshape = single(TABLE[np.reshape])
 _transpose = single(TABLE[np.transpose])
@@ -36,11 +40,13 @@ class Tensor(Operators, Conversions, ArrayMethods):
     """
 
     # _frozen is filled only on a leaf with requires_grad switched off: its entry, which keeps the gradient.
-    __slots__ = ("__weakref__", "_entry", "_frozen", "_spec", "_value")
+    # _kin says whose memory else this is, and whether it was written: storage.py.
+    __slots__ = ("__weakref__", "_entry", "_frozen", "_kin", "_spec", "_value")
 
     _value: Any
     _entry: Entry | None
     _frozen: Entry | None
+    _kin: Any
     _spec: Spec
 
     def __init__(self) -> None:
@@ -49,6 +55,18 @@ class Tensor(Operators, Conversions, ArrayMethods):
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("Tensor can't be subclassed: operations look for exactly this class")
 
+    def __getattr__(self, name: str) -> Any:
+        # Python asks here for a slot that is empty: a write through another name took value and entry away.
+        if name in ("_value", "_entry"):
+            refresh(self)
+            return object.__getattribute__(self, name)
+        raise AttributeError(f"'Tensor' object has no attribute {name!r}", name=name, obj=self)
+
+    def _strided(self, layout: Any) -> Any:
+        """The view of this layout, of a tensor that is a flat buffer (pieces.py)."""
+        alias = alias_of(self)
+        return view_of(alias, strided(alias.array(), layout))
+
     # -------------------------------- NumPy's doors
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -56,6 +74,8 @@ class Tensor(Operators, Conversions, ArrayMethods):
             known = TABLE.get(ufunc)
             if known is not None and known.kind == "primitive":
                 return (known.road or road_of(known))(*inputs)
+        if method == "at":
+            return at(ufunc, *inputs)
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         for operand in inputs:
             if hasattr(type(operand), "__array_ufunc__") and not isinstance(operand, (Tensor, np.ndarray, np.generic)):
@@ -165,11 +185,15 @@ class Tensor(Operators, Conversions, ArrayMethods):
             raise RecordingError(
                 "requires_grad: only a leaf can be changed; use .detach() for a tensor that doesn't record"
             )
+        value_now, entry = self._value, self._entry
         if value:
-            self._entry = getattr(self, "_frozen", None) or _leaf_entry(self._spec, "requires_grad=True")
+            entry = getattr(self, "_frozen", None) or _leaf_entry(self._spec, "requires_grad=True")
         else:
-            self._frozen, self._entry = self._entry, None
-            self._value = np.asarray(self._value)
+            self._frozen, entry = entry, None
+        if type(self._kin) is Alias:
+            self._kin.storage.make_stale()
+            self._kin.storage.adopt(entry, self._kin.layout, self._spec)
+        self._entry, self._value = entry, np.asarray(value_now)
 
     @property
     def is_leaf(self) -> bool:
@@ -372,17 +396,30 @@ class Tensor(Operators, Conversions, ArrayMethods):
     squeeze = single(TABLE[np.squeeze])
     swapaxes = single(TABLE[np.swapaxes])
 
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise WriteError(
-            "t[index] = value can't be recorded yet; build the result with np.where, np.concatenate or np.stack"
-        )
+    # -------------------------------- writing
 
-    def _written(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        raise WriteError(
-            "this method writes to its array, which can't be recorded yet; use NumPy's function that returns a result"
-        )
+    __setitem__ = setitem
 
-    fill = sort = partition = put = resize = byteswap = setfield = setflags = _written
+    def fill(self, value: Any) -> None:
+        """Write the value to every place."""
+        self[...] = value
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> None:
+        """Sort in place: ``np.sort``, written back."""
+        self[...] = np.sort(self, axis, kind, order, stable=stable)  # type: ignore[call-overload]
+
+    def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
+        """Partition in place: ``np.partition``, written back."""
+        self[...] = np.partition(self, kth, axis, kind, order)  # type: ignore[call-overload]
+
+    def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
+        """``np.put`` on this tensor."""
+        np.put(self, indices, values, mode)  # type: ignore[arg-type]
+
+    def _refused(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise WriteError("this method changes how an array's memory is read, which can't be recorded; make a new one")
+
+    resize = byteswap = setfield = setflags = _refused
 
 
 dispatch.Tensor = roads.Tensor = Tensor

@@ -43,6 +43,7 @@ from tapegrad.ops import (
     spectra,
     spreads,
     statistics,
+    writing,
 )
 
 __all__ = [
@@ -88,4 +89,5 @@ __all__ = [
     "spectra",
     "spreads",
     "statistics",
+    "writing",
 ]

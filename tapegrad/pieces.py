@@ -1,0 +1,250 @@
+"""Pieces: the cotangents of parts of an array, added up without making a whole array for each.
+
+``x[i]`` for every i in turn would cost a whole array of zeros each time, were its cotangent made like
+any other. Instead the sweep collects what arrives for parts of ``x``, and adds it up once:
+
+- ``Pieces`` for parts that were read by an index, of arrays that nobody wrote to (``getitem``);
+- ``Account`` for the states of a written buffer (storage.py). A state's cotangent is a buffer of the
+  same layout: a read adds into it, and a write takes its own part out, puts zeros there, and passes
+  the account on to the state before it. Since the newest entries come first, whatever was read from a
+  state has arrived by the time the write that made it is reached. No write costs more than its part.
+
+Where the sweep records itself, the parts are tensors, and so is the account's buffer: the adjoint is
+then a program of reads and writes by the same machinery, linear at every order.
+"""
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tapegrad.cases import Cases, call
+from tapegrad.primitive import Known, defvjp, primitive
+from tapegrad.shapes import add_at, cast, scattered, unbroadcast
+
+Shape = tuple[int, ...]
+FEW = 256  # elements: up to here an array of zeros for each part is quicker than keeping an account
+
+
+class Pieces:
+    """What has arrived for parts of an array, each part named by an index."""
+
+    __array_ufunc__ = None  # array + pieces is ours to answer
+    __slots__ = ("parts", "spec")
+    size = 1 << 62  # So that the sweep takes them for large, and looks closer.
+
+    def __init__(self, spec: Any, parts: Sequence[tuple[Any, Any]]) -> None:
+        self.spec, self.parts = spec, list(parts)
+
+    def copy(self) -> "Pieces":
+        """The same, to go on from here."""
+        return Pieces(self.spec, self.parts)
+
+    def whole(self) -> Any:
+        """The array that they add up to."""
+        indices, parts = zip(*self.parts, strict=True)
+        if len(parts) == 1:
+            return scattered(parts[0], indices[0], self.spec.shape)
+        return scatter_add_all(list(parts), indices, self.spec.shape)
+
+    def added_to(self, total: Any) -> Any:
+        """``total``, an array of the sweep's own, with the pieces added in place."""
+        for index, part in self.parts:
+            add_at(total, index, part)
+        return total
+
+    def __add__(self, other: Any) -> Any:
+        if type(other) is Pieces:
+            self.parts += other.parts
+            return self
+        return self.whole() + other
+
+    __radd__ = __add__
+
+
+@primitive
+def scatter_add_all(parts: Any, indices: Any, shape: Shape) -> Any:
+    """Zeros of ``shape``, to which every part is added at its index; ``scatter_add`` of many at once.
+
+    >>> scatter_add_all([np.array([1.0, 2.0]), np.array(4.0)], (slice(0, 2), 1), (3,))
+    array([1., 6., 0.])
+    """
+    total = np.zeros(shape, parts[0].dtype)
+    for index, part in zip(indices, parts, strict=True):
+        add_at(total, index, part)
+    return total
+
+
+@defvjp(
+    scatter_add_all,
+    cases=Cases(
+        calls=(
+            call([(2, 3), (3,)], indices=(slice(1, 3), 1), shape=(4, 3)),
+            call([(3,), ()], indices=(np.array([0, 2, 0]), 2), shape=(4,)),
+        )
+    ),
+)
+def scatter_add_all_vjp(g: Any, _y: Any, *_parts: Any, indices: Any, _shape: Any) -> Any:
+    """Each part is read where it was added."""
+    return tuple(g[index] for index in indices)
+
+
+# ---------------------------------------------------------------- states of a buffer
+
+
+class Layout(NamedTuple):
+    """Where a strided array lies in a buffer: offset and strides in bytes."""
+
+    offset: int
+    shape: Shape
+    strides: Shape
+    dtype: Any
+
+
+class Places(NamedTuple):
+    """Elements of a buffer by number, counted in elements of ``dtype``."""
+
+    numbers: Any
+    last: Any  # which of them are the last to name their element; None: each is the only one
+    layout: Layout  # the whole buffer as one axis of this dtype
+
+
+Place = Layout | Places
+
+
+def strided(buffer: Any, layout: Layout) -> Any:
+    """The array of this layout in a flat buffer: a view, of an array or of a tensor."""
+    if type(buffer) is not np.ndarray:
+        return buffer._strided(layout)
+    return np.ndarray(layout.shape, layout.dtype, buffer, layout.offset, layout.strides)
+
+
+def _read(buffer: Any, place: Place) -> Any:
+    """What lies there, in memory of its own; where a place was written more than once, only for the last."""
+    if type(place) is Layout:
+        return strided(buffer, place).copy()
+    part = strided(buffer, place.layout)[place.numbers]
+    return part if place.last is None else np.where(place.last, part, 0)
+
+
+def _clear(buffer: Any, place: Place) -> None:
+    if type(place) is Layout:
+        strided(buffer, place)[...] = 0
+    else:
+        strided(buffer, place.layout)[place.numbers] = 0
+
+
+def _add(buffer: Any, place: Place, part: Any) -> None:
+    if type(place) is Layout:
+        view = strided(buffer, place)
+        view += part
+        return
+    flat = strided(buffer, place.layout)
+    if type(flat) is np.ndarray:
+        np.add.at(flat, place.numbers, part)
+    else:
+        numbers, which = np.unique(place.numbers, return_inverse=True)
+        flat[numbers] += scattered(part.reshape(-1), which.reshape(-1), numbers.shape)
+
+
+class Account:
+    """The cotangent of a buffer's state: a buffer, and parts still to be added to it."""
+
+    __array_ufunc__ = None
+    __slots__ = ("buffer", "parts", "spec", "waiting")
+    size = 0
+
+    def __init__(self, spec: Any, buffer: Any = None, parts: Sequence[tuple[Place, Any]] = ()) -> None:
+        self.spec = spec  # of the whole buffer, as one axis
+        self.buffer, self.parts = buffer, list(parts)
+        self.waiting = sum(part.size for _place, part in parts)
+
+    def __add__(self, other: "Account") -> "Account":
+        self.parts += other.parts
+        self.waiting += other.waiting
+        if self.waiting >= self.spec.size:
+            self.settled()
+        return self
+
+    def settled(self) -> Any:
+        """The buffer, with everything added to it."""
+        if self.buffer is None:
+            like = self.parts[0][1]
+            if isinstance(like, (np.ndarray, np.generic)):
+                self.buffer = np.zeros(self.spec.shape, self.spec.dtype)
+            else:
+                self.buffer = np.zeros(self.spec.shape, self.spec.dtype, like=like)
+        for place, part in self.parts:
+            _add(self.buffer, place, part)
+        self.parts.clear()
+        self.waiting = 0
+        return self.buffer
+
+
+class Untrusting(Exception):  # noqa: N818 - not an error: it asks the sweep to go on carefully
+    """Raised where a sweep meets a buffer's state: its account can't be taken back to a safe point."""
+
+
+class Step(Known):
+    """An entry's ``known`` where the entry is no operation, but a read or a write of a buffer."""
+
+    __slots__ = ("pull", "pull_a", "pull_b")
+
+    def __init__(self, name: str) -> None:
+        super().__init__("storage", None)
+        self.name = name
+        self.pull = self.pull_a = self.pull_b = self._untrusting
+
+    def _untrusting(self, *_: Any) -> Any:
+        raise Untrusting
+
+    def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+        """Pairs (parent, cotangent), as ``pulls.cotangents`` gives them."""
+        raise NotImplementedError
+
+
+class _Read(Step):
+    """[position, READ, place, spec of the buffer, state]: a part of a state as an array."""
+
+    def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+        yield wanted[0], Account(operands[0], None, [(y, g)])
+
+
+class _Write(Step):
+    """[position, WRITE, place, spec of the value, spec of the buffer, value's entry, state before]: the next state."""
+
+    def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+        (value, spec), (value_entry, before) = operands, wanted
+        buffer = g.settled()
+        if value_entry is not None:
+            yield value_entry, _as_written(_read(buffer, y), value)
+        if before is not None:
+            _clear(buffer, y)
+            yield before, Account(spec, buffer)
+
+
+class _Open(Step):
+    """[position, OPEN, layout, spec of the array, array's entry]: an array as the first state of a buffer."""
+
+    def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+        yield wanted[0], strided(g.settled(), y)
+
+
+READ, WRITE, OPEN = _Read("a view of a written array"), _Write("t[index] = value"), _Open("a written array")
+
+
+def _as_written(c: Any, value: Any) -> Any:
+    """The cotangent of a value that was broadcast and cast when it was written."""
+    shape = value.shape
+    while len(shape) > c.ndim:  # NumPy drops leading ones.
+        shape = shape[1:]
+    c = unbroadcast(c, shape)
+    if c.shape != value.shape:
+        c = c.reshape(value.shape)
+    return c if c.dtype == value.dtype else cast(c, value.dtype)
+
+
+def is_part(known: Known, operand: Any) -> bool:
+    """Whether an entry reads a small part of a large array, so that its cotangent is kept as a piece."""
+    return known.function is operator.getitem and operand.size > FEW
