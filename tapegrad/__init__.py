@@ -8,14 +8,15 @@ array([2., 4., 6.])
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
 from tapegrad.errors import TapegradError
-from tapegrad.primitive import defvjp, primitive
+from tapegrad.primitive import defvjp, later, primitive
 from tapegrad.recording import Tape, debug, enable_grad, no_grad
 from tapegrad.tensor import Tensor, tensor
 
-# After Tensor, whose module registers the rules of NumPy's functions.
-from tapegrad import nn, optim  # isort: skip
+if TYPE_CHECKING:
+    from tapegrad import nn, optim
 
 __all__ = [
     "Tape",
@@ -32,8 +33,10 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
+later("tapegrad.nn")
+
 
 def __getattr__(name: str) -> object:
-    if name == "testing":  # Only when asked for: nothing at run time needs it.
-        return importlib.import_module("tapegrad.testing")
+    if name in ("nn", "optim", "testing"):  # Imported when they are asked for.
+        return importlib.import_module(f"tapegrad.{name}")
     raise AttributeError(f"module 'tapegrad' has no attribute {name!r}")

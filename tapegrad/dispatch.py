@@ -8,8 +8,8 @@ written buffers (storage.py) will be told from tensors whose memory is nobody el
 """
 
 import sys
-from operator import getitem
 from collections.abc import Sequence
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from tapegrad.borrowed import Watched, keep, like
 from tapegrad.entries import POSITIONS, Entry, leaf_of, parts, unhooked
 from tapegrad.errors import DTypeError, NotDifferentiableError, RuleError, UnexpectedArgumentError
 from tapegrad.pieces import Place
-from tapegrad.primitive import TABLE, Creation, Elementwise, Known, name_of
+from tapegrad.primitive import Creation, Elementwise, Known, look_up, name_of
 from tapegrad.recording import STATE, Fact, State
 from tapegrad.shapes import Spec, read_only, spec_of
 from tapegrad.storage import Alias, is_basic, link, target_of
@@ -43,7 +43,7 @@ def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What ``function(*args, **kwargs)`` comes to where some of the arguments are tensors."""
     if kwargs and not _is_none(kwargs.get("out")):
         return into(function, args, kwargs)
-    known = TABLE.get(function)
+    known = look_up(function)
     if known is None or known.kind == "unsupported":
         if any(records(value) for value in (*args, *kwargs.values())):
             why = known.note if known else "it has no rule; give it one with tapegrad.defvjp"
@@ -52,7 +52,8 @@ def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if known.kind == "primitive":
         return apply(known, args, kwargs)
     if known.kind == "composite":
-        return known.run(*args, **kwargs)
+        y = known.run(*args, **kwargs)
+        return wrapped(y) if type(known) is Creation else y
     if type(known) is Creation:
         like = 1 if name_of(function).endswith("_like") else 0  # the prototype, of which only the shape counts
         if any(records(value) for value in (*args[like:], *kwargs.values())):
@@ -244,6 +245,8 @@ def _bound(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Seq
     for name, value in kwargs.items():
         if name in parameters:
             raise UnexpectedArgumentError(f"{known.name} got two values for argument {name!r}")
+        if value is np._NoValue or (type(known) is Elementwise and _is_default(name, value)):
+            continue  # As good as not given.
         if name != "out" and name not in names:
             raise UnexpectedArgumentError(
                 f"{known.name}: its rule doesn't know the argument {name}={value!r}; it knows {names}"
@@ -252,6 +255,11 @@ def _bound(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Seq
     if not _is_none(parameters.pop("out", None)):
         raise UnexpectedArgumentError(f"{known.name}: give out= by its name")
     return operands, parameters
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """Whether a keyword of a ufunc changes nothing."""
+    return (name == "where" and value is True) or name == "subok" or (name in ("signature", "sig") and value is None)
 
 
 def _constant(operand: Any, known: Known) -> Any:
@@ -322,6 +330,7 @@ def _outputs(y: tuple[Any, ...], node: Entry) -> Any:
 
 
 def fact(entry: Entry, y: Any) -> Fact:
+    """What a tape that looks on is told of an entry whose value is ``y``."""
     known, kept, operands, parameters, parents = parts(entry)
     return Fact(
         -entry[0],

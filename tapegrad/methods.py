@@ -35,7 +35,6 @@ class ArrayMethods:
     argpartition = _method(np.argpartition)
     argsort = _method(np.argsort)
     choose = _method(np.choose)
-    clip = _method(np.clip)
     conj = _method(np.conj, "conj")
     conjugate = _method(np.conj, "conjugate")
     cumprod = _method(np.cumprod)
@@ -51,6 +50,10 @@ class ArrayMethods:
     take = _method(np.take)
     trace = _method(np.trace)
     var = _method(np.var)
+
+    def clip(self, min: Any = None, max: Any = None, **kwargs: Any) -> Any:
+        """``np.clip(self, min, max)``; either bound may be left out."""
+        return self.__array_function__(np.clip, (), (self, min, max), kwargs)  # type: ignore[attr-defined]
 
     def compress(self, condition: Any, axis: int | None = None) -> Any:
         """``np.compress(condition, self, axis)``."""

@@ -122,21 +122,21 @@ def strided(buffer: Any, layout: Layout) -> Any:
 
 def _read(buffer: Any, place: Place) -> Any:
     """What lies there, in memory of its own; where a place was written more than once, only for the last."""
-    if type(place) is Layout:
+    if isinstance(place, Layout):
         return strided(buffer, place).copy()
     part = strided(buffer, place.layout)[place.numbers]
     return part if place.last is None else np.where(place.last, part, 0)
 
 
 def _clear(buffer: Any, place: Place) -> None:
-    if type(place) is Layout:
+    if isinstance(place, Layout):
         strided(buffer, place)[...] = 0
     else:
         strided(buffer, place.layout)[place.numbers] = 0
 
 
 def _add(buffer: Any, place: Place, part: Any) -> None:
-    if type(place) is Layout:
+    if isinstance(place, Layout):
         view = strided(buffer, place)
         view += part
         return

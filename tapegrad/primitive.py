@@ -13,8 +13,10 @@ or of a tape; nothing patches NumPy.
 """
 
 import functools
+import importlib
 import inspect
 import operator
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -236,18 +238,38 @@ def _slope(given: Any, arity: int) -> Slope | None:
 
 
 class Creation(Known):
-    """Makes a new array in the likeness of one: no derivative, and a tensor comes out all the same."""
+    """Makes a new array in the likeness of one: a tensor comes out, also where nothing in it is one."""
 
     __slots__ = ()
 
-    def __init__(self, function: Any) -> None:
-        super().__init__("constant", function, note="a tensor that doesn't record")
-
 
 TABLE: dict[Any, Known] = {}
+_LATER: list[str] = []  # modules that enter more in it, imported when it is first asked for what it hasn't
+_LOADING = threading.RLock()
+
+
+def later(*modules: str) -> None:
+    """Put off the import of modules that enter functions in the table until one of these is met."""
+    _LATER.extend(modules)
+
+
+def complete() -> dict[Any, Known]:
+    """The table, with everything entered that was put off."""
+    with _LOADING:
+        while _LATER:
+            importlib.import_module(_LATER.pop())
+    return TABLE
+
+
+def look_up(function: Any) -> Known | None:
+    """What the table says of a function; None where it has no entry."""
+    known = TABLE.get(function)
+    return complete().get(function) if known is None else known
 
 
 def _register(known: Known) -> None:
+    if known.cases is None and known.kind == "primitive" and name_of(known.function).startswith("np."):
+        complete()  # A user's rule for one of NumPy's functions: it may have one of ours.
     if known.function in TABLE:
         there = TABLE[known.function]
         raise RegistrationError(f"{known.name} stands in the table already, as {there.kind}")
@@ -320,10 +342,13 @@ def constant(*functions: Any, note: str = "") -> None:
         _register(Known("constant", function, note=note))
 
 
-def creation(*functions: Any) -> None:
-    """These make arrays in the likeness of a tensor: constant, but a tensor comes out."""
+def creation(*functions: Any, run: Any = None, note: str = "a tensor that doesn't record") -> None:
+    """These make arrays in the likeness of a tensor: constant, but a tensor comes out.
+
+    run : for those that take tensors as data: the function that is run instead, as of a composite
+    """
     for function in functions:
-        _register(Creation(function))
+        _register(Creation("composite" if run else "constant", function, run, note))
 
 
 def plain(*functions: Any, note: str = "") -> None:

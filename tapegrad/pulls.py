@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.errors import RuleError
-from tapegrad.pieces import Pieces, is_part
+from tapegrad.pieces import Pieces, Step, is_part
 from tapegrad.primitive import Elementwise, Primitive, Slope
 from tapegrad.shapes import conj, fit, read_only, unbroadcast
 
@@ -38,7 +38,7 @@ def finite(x: Any) -> bool:
 
 
 def cotangents(
-    known: Elementwise | Primitive,
+    known: Elementwise | Primitive | Step,
     g: Any,
     y: Any,
     operands: Sequence[Any],
@@ -49,8 +49,8 @@ def cotangents(
     """Pairs (parent, cotangent) for the operands whose place in ``wanted`` holds a parent, not None."""
     if isinstance(known, Elementwise):
         return _elementwise_cotangents(known, g, y, operands, wanted, careful)
-    if known.kind == "storage":
-        return known.pairs(g, y, operands, wanted)  # type: ignore[attr-defined]
+    if isinstance(known, Step):
+        return known.pairs(g, y, operands, wanted)
     if is_part(known, operands[0]) and wanted[0] is not None:
         return [(wanted[0], Pieces(operands[0], [(parameters, g)]))]
     if careful and known.multilinear:

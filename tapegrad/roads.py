@@ -202,8 +202,9 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         y = run(x, z)
         try:
             spec = spec_of(y)
-        except AttributeError:  # Several outputs, or a number.
-            return call(function, (a, b), {})
+        except AttributeError:  # Several outputs, or a number: from now on the long way at once.
+            known.road = lambda *args, **kwargs: call(function, args, kwargs)
+            return known.road(a, b)
         if not spec.floating:
             return y
         keeps_y, (keeps_a, keeps_b) = keeps[parent_a is not None, parent_b is not None]
@@ -251,8 +252,9 @@ def single(known: Any) -> Callable[..., Any]:
         y = run(x, *args, **kwargs)
         try:
             spec = spec_of(y)
-        except AttributeError:  # Several outputs, or a number.
-            return call(function, (a, *args), kwargs)
+        except AttributeError:  # Several outputs, or a number: from now on the long way at once.
+            known.road = lambda *args, **kwargs: call(function, args, kwargs)
+            return known.road(a, *args, **kwargs)
         if not spec.floating:
             return y
         t = _new(Tensor)

@@ -84,7 +84,9 @@ def select(mask: Any, g: Any) -> Any:
     if kind is None or g.size < LARGE or mask.dtype != np.bool_:
         return np.where(mask, g, 0)
     # The bits of g times 0 or 1: exact, and six to ten times quicker than np.where on a mask without pattern.
-    return (g.view(kind) * mask).view(g.dtype)
+    selected = np.empty(g.shape, g.dtype)  # Not a view: the sweep gives away what owns its memory.
+    np.multiply(g.view(kind), mask, out=selected.view(kind))
+    return selected
 
 
 _BITS = {"e": np.uint16, "f": np.uint32, "d": np.uint64, "F": np.uint64}
@@ -353,6 +355,9 @@ def _row_numbers(index: Any, shape: Shape) -> Any:
     arrays = [np.asarray(i) for i in items if i is not None and type(i) not in (slice, type(Ellipsis))]
     if len(arrays) < len(items) or any(a.dtype.kind not in "iu" for a in arrays):
         return None
+    if len(arrays) == 1:
+        rows = arrays[0].astype(np.intp)
+        return np.where(rows < 0, rows + shape[0], rows) if rows.size and rows.min() < 0 else rows
     # "wrap" counts the negative ones from the end; the forward has found what is out of range.
     return np.ravel_multi_index([a.astype(np.intp) for a in arrays], shape[: len(arrays)], mode="wrap")
 
@@ -364,6 +369,7 @@ def _add_rows(table: Any, rows: Any, g: Any) -> None:
     every group that has one, in one pass for all of them. When few groups are left, they are long, and
     each is summed by itself.
     """
+    g = np.ascontiguousarray(g)  # Taking rows of what repeats by strides is five times slower.
     # NumPy sorts integers of 16 bits by radix, in linear time.
     order = np.argsort(rows.astype(np.uint16) if len(table) <= 1 << 16 else rows, kind="stable")
     ranked = rows[order]

@@ -223,5 +223,7 @@ def _flat(value: Any) -> Any:
     if value.flags.c_contiguous:
         return value.reshape(-1)
     forward = value[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in value.strides)]
-    count = 1 + sum((n - 1) * stride for n, stride in zip(forward.shape, forward.strides, strict=True)) // value.itemsize
+    count = (
+        1 + sum((n - 1) * stride for n, stride in zip(forward.shape, forward.strides, strict=True)) // value.itemsize
+    )
     return np.lib.stride_tricks.as_strided(forward, (count if value.size else 0,), (value.itemsize,))

@@ -17,7 +17,7 @@ import numpy as np
 
 import tapegrad.nn
 from tapegrad.cases import Cases
-from tapegrad.primitive import TABLE, Elementwise, Known, Primitive
+from tapegrad.primitive import TABLE, Elementwise, Known, Primitive, complete
 
 # What NumPy's own functions take besides, and no rule has a part in: said once, above the tables.
 EVERYWHERE = frozenset({"out", "casting", "order", "subok", "like", "device"})
@@ -41,6 +41,8 @@ class Row(NamedTuple):
     arrays: str
     note: str
 
+
+complete()
 
 HEAD = ("function", "kind", "form", "numbers", "order", "arrays", "note")
 

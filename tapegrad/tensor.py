@@ -19,12 +19,12 @@ from tapegrad.gradients import LOCK, deposit, owned_arrays
 from tapegrad.hooks import Handle, Hooks
 from tapegrad.methods import ArrayMethods
 from tapegrad.operators import Operators
+from tapegrad.ops.writing import at
+from tapegrad.pieces import strided
 from tapegrad.primitive import TABLE, name_of
 from tapegrad.recording import STATE, enable_grad
 from tapegrad.roads import road_of, single
 from tapegrad.shapes import Spec, cast, read_only, seed_like, spec_of
-from tapegrad.ops.writing import at
-from tapegrad.pieces import strided
 from tapegrad.storage import Alias, alias_of, refresh
 from tapegrad.tape import replay
 from tapegrad.writing import setitem
@@ -406,11 +406,11 @@ class Tensor(Operators, Conversions, ArrayMethods):
 
     def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> None:
         """Sort in place: ``np.sort``, written back."""
-        self[...] = np.sort(self, axis, kind, order, stable=stable)  # type: ignore[call-overload]
+        self[...] = np.sort(self, axis, kind, order, stable=stable)
 
     def partition(self, kth: Any, axis: int = -1, kind: Any = "introselect", order: Any = None) -> None:
         """Partition in place: ``np.partition``, written back."""
-        self[...] = np.partition(self, kth, axis, kind, order)  # type: ignore[call-overload]
+        self[...] = np.partition(self, kth, axis, kind, order)
 
     def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
         """``np.put`` on this tensor."""
@@ -499,7 +499,9 @@ def lifted(value: Any, entry: Entry | None) -> Any:
         return value
     if isinstance(value, tuple):  # Several outputs: each by an entry of its own.
         return tuple(
-            part if isinstance(part, Spec) else make(part, [next(POSITIONS), i, len(value), entry])
+            part
+            if isinstance(part, Spec) or part.dtype.kind not in "fc"
+            else make(part, [next(POSITIONS), i, len(value), entry])
             for i, part in enumerate(value)
         )
     return make(value, entry)

@@ -14,9 +14,10 @@ from tapegrad.recording import STATE
 from tapegrad.shapes import cast, spec_of
 from tapegrad.storage import Alias, alias_of, is_basic, target_of
 
+
 def _is_mask(index: Any) -> bool:
     items = index if type(index) is tuple else (index,)
-    return any(getattr(item, "dtype", None) == bool for item in items)
+    return any(isinstance(item, np.ndarray) and item.dtype.kind == "b" for item in items)
 
 
 def setitem(t: Any, index: Any, value: Any, what: str = "t[index] = value") -> None:
@@ -97,12 +98,12 @@ def _plain_value(value: Any, what: str) -> Any:
 
 def _refuse_overlap(alias: Alias, index: Any, value: Any, what: str) -> None:
     kin = getattr(value, "_kin", None)
-    if type(kin) is Alias and kin.storage is alias.storage and _is_mask(index):
-        if np.may_share_memory(kin.array(), alias.array()):
-            raise WriteError(
-                f"{what}: with a mask, NumPy itself computes this wrongly where the value overlaps the target; "
-                f"assign value.copy()"
-            )
+    shared = type(kin) is Alias and kin.storage is alias.storage and np.may_share_memory(kin.array(), alias.array())
+    if shared and _is_mask(index):
+        raise WriteError(
+            f"{what}: with a mask, NumPy itself computes this wrongly where the value overlaps the target; "
+            f"assign value.copy()"
+        )
 
 
 def _write(alias: Alias, index: Any, basic: bool, value: Any, whole: bool) -> None:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from seals import globals_now, left_changed, put_back
 
-import tapegrad.nn  # noqa: F401 - every rule is registered before any test looks at the table
+from tapegrad.primitive import complete
+
+complete()  # Every rule is entered before any test looks at the table.
 
 settings.register_profile(
     "tapegrad",

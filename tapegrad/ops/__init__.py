@@ -1,93 +1,20 @@
-"""Rules for NumPy's own functions, a module a family. Importing it enters them in the table."""
+"""Rules for NumPy's own functions, a module a family. Importing it enters them in the table.
 
-from tapegrad.ops import (
-    applying,
-    bessel,
-    borders,
-    constants,
-    contractions,
-    convolution,
-    creation,
-    cumulative,
-    decompositions,
-    determinants,
-    diagonals,
-    differences,
-    einsum,
-    elementwise,
-    emath,
-    fft,
-    filling,
-    fitting,
-    grids,
-    histograms,
-    indexing,
-    interpolation,
-    joining,
-    linalg,
-    methods_of_ufuncs,
-    missing,
-    namespace,
-    norms,
-    picking,
-    polynomial,
-    products,
-    quantiles,
-    reductions,
-    repeating,
-    sampling,
-    selecting,
-    sets,
-    shaping,
-    sorting,
-    spectra,
-    spreads,
-    statistics,
-    writing,
-)
+What nearly every program uses is entered at once, the other families when the table is first asked for a
+function that it hasn't: ``import tapegrad`` stays quick.
+"""
 
-__all__ = [
-    "applying",
-    "bessel",
-    "borders",
-    "constants",
-    "contractions",
-    "convolution",
-    "creation",
-    "cumulative",
-    "decompositions",
-    "determinants",
-    "diagonals",
-    "differences",
-    "einsum",
-    "elementwise",
-    "emath",
-    "fft",
-    "filling",
-    "fitting",
-    "grids",
-    "histograms",
-    "indexing",
-    "interpolation",
-    "joining",
-    "linalg",
-    "methods_of_ufuncs",
-    "missing",
-    "namespace",
-    "norms",
-    "picking",
-    "polynomial",
-    "products",
-    "quantiles",
-    "reductions",
-    "repeating",
-    "sampling",
-    "selecting",
-    "sets",
-    "shaping",
-    "sorting",
-    "spectra",
-    "spreads",
-    "statistics",
-    "writing",
-]
+from tapegrad.ops import contractions, elementwise, indexing, joining, reductions, selecting, shaping, spreads
+from tapegrad.primitive import later
+
+__all__ = ["contractions", "elementwise", "indexing", "joining", "reductions", "selecting", "shaping", "spreads"]
+
+_FAMILIES = """
+applying bessel borders constants convolution creation cumulative decompositions
+determinants diagonals differences einsum emath fft filling fitting
+grids histograms interpolation linalg methods_of_ufuncs missing namespace norms
+picking polynomial products quantiles repeating sampling sets sorting
+spectra statistics writing
+"""
+
+later(*(f"tapegrad.ops.{name}" for name in _FAMILIES.split()))

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.errors import ArgumentError
-from tapegrad.primitive import Creation, Function, composite
-from tapegrad.primitive import _register as register_known
+from tapegrad.primitive import Function, composite, creation
 
 
 def _is_tensor(value: Any) -> bool:
@@ -68,15 +67,11 @@ def _is_contiguous(y: Any, shape: Any, strides: Any) -> bool:
     return True
 
 
-def _like(
-    function: Any, note: str = "by like= alone: a tensor as it is, nested lists stacked"
-) -> Callable[[Function], Function]:
-    """``@_like(np.array)`` above the function's form on tensors: a composite that makes tensors of anything."""
+def _like(function: Any) -> Callable[[Function], Function]:
+    """``@_like(np.array)`` above the function's form on tensors."""
 
     def register(run: Function) -> Function:
-        known = Creation(function)
-        known.kind, known.note, known.run = "composite", note, run
-        register_known(known)
+        creation(function, run=run, note="by like= alone: a tensor as it is, nested lists stacked")
         return run
 
     return register

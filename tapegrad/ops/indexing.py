@@ -17,6 +17,8 @@ _MASK = np.array([[True, False, True, True], [False, False, False, True], [True,
 
 
 def _indexed(a: Any, index: Any) -> Any:
+    if type(index) is np.ndarray and index.size > 64 and index.dtype.kind in "iu" and a.ndim > 1:
+        return a.take(index, 0)  # The same, and half as long again slower by brackets.
     return a[index]
 
 

@@ -123,7 +123,7 @@ def at(ufunc: Any, a: Any, indices: Any, b: Any = None) -> None:
     """
     name = name_of(ufunc.at)
     a = _target(name, a)
-    operands = () if b is None else (b,)
+    operands: tuple[Any, ...] = () if b is None else (b,)
     if all(not isinstance(i, (list, np.ndarray)) for i in (indices if isinstance(indices, tuple) else (indices,))):
         a[indices] = ufunc(a[indices], *(() if b is None else (b,)))  # No place is named twice.
         return

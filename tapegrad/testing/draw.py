@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.cases import Call, Cases, call
-from tapegrad.primitive import TABLE, Elementwise, Known, Primitive
+from tapegrad.primitive import Elementwise, Known, Primitive, complete
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def invoke(known: Known, operands: Sequence[Any], parameters: dict[str, Any]) ->
 
 def checked() -> list[Known]:
     """What the table holds that has cases: primitives, and composites that were given some."""
-    return [known for known in TABLE.values() if known.kind in ("primitive", "composite") and known.cases is not None]
+    known = complete().values()
+    return [k for k in known if k.kind in ("primitive", "composite") and k.cases is not None]
 
 
 def trials_of(known: Known) -> list[Trial]:

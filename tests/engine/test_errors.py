@@ -47,7 +47,7 @@ def test_every_error_is_also_the_builtin_that_a_caller_expects(error):
         (lambda: tg.tensor(["a"]), TypeError),
         (lambda: np.asarray(tg.tensor([1.0])), TypeError),
         (lambda: float(tg.tensor(1.0)), TypeError),
-        (lambda: np.add.at(tg.tensor([1.0]), 0, 1.0), TypeError),
+        (lambda: np.add.at(tg.tensor([1.0]), 0, 1.0), ValueError),
         (lambda: np.sin(tg.tensor([1.0]), where=[True]), TypeError),
         (lambda: tg.tensor([1.0]).__iadd__(1.0), ValueError),
         (lambda: tg.tensor([1.0]).__setitem__(0, 1.0), ValueError),
@@ -101,7 +101,7 @@ def test_what_numpy_refuses_is_refused_in_numpys_words(program):
     assert str(ours.value) == str(numpys.value)
 
 
-@pytest.mark.parametrize("options", [{"where": [True, False]}, {"subok": False}, {"signature": "d->d"}], ids=str)
+@pytest.mark.parametrize("options", [{"where": [True, False]}, {"signature": "d->d"}], ids=str)
 def test_a_keyword_that_the_rule_does_not_know_is_refused_by_name(options):
     (name,) = options
     with pytest.raises(UnexpectedArgumentError, match=rf"np\.sin.*{name}"):
