@@ -21,7 +21,7 @@ from tapegrad.pieces import Place
 from tapegrad.primitive import Creation, Elementwise, Known, look_up, name_of
 from tapegrad.recording import STATE, Fact, State
 from tapegrad.shapes import Spec, read_only, spec_of
-from tapegrad.storage import Alias, is_basic, link, target_of
+from tapegrad.storage import Alias, is_basic, link, place_of
 
 Tensor: Any = None  # tensor.py names the class here, once it is made: it stands above, and builds on this
 into: Any = None  # and writing.py what writes a result into out=
@@ -32,8 +32,8 @@ _new = object.__new__
 def make(value: Any, entry: Entry | None, spec: Spec | None = None) -> Any:
     """A tensor of a value that nobody else will write to."""
     t = _new(Tensor)
-    t._value = value
-    t._entry = entry
+    t._array = value
+    t._node = entry
     t._spec = spec or spec_of(value)
     t._kin = None
     return t
@@ -91,7 +91,7 @@ def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if type(y) is np.ndarray and type(result) is Tensor and (y.base is not None or any(y is v for v in values)):
         for operand in operands:
             if type(operand) is Tensor and result._kin is None and type(operand._kin) is not Alias:
-                link(operand, result)
+                link(operand, operand._value, result, y, y.base)
     return result
 
 
@@ -148,9 +148,9 @@ def read(a: Any, index: Any) -> Any:
     if is_basic(index):
         if isinstance(y, np.ndarray):
             return view_of(alias, y)
-        place = alias.layout_of(target_of(alias, index))
+        place = place_of(alias, index)
     else:
-        place = alias.storage.places(alias.layout, index)._replace(last=None)  # Reading, each of them counts.
+        place = alias.storage.places(alias.layout, index)
     if not alias.records or not STATE.get().enabled or y.dtype.kind not in "fc":
         return wrapped(y)
     return make(y, alias.storage.entry_of(place))

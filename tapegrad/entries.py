@@ -3,6 +3,7 @@
 The essay in tape.py says what they are for.
 """
 
+import heapq
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -104,3 +105,12 @@ def annotate(error: Exception, entry: Entry) -> None:
     doing = "while replaying" if entry is form else "in a hook on the result of"
     where = f", at {form[5]}" if len(form) >= 8 and form[5] else "; record under tapegrad.debug() to see where"
     error.add_note(f"{doing} {known.name} of operands {given}{where}")
+
+
+def give_output(pending: dict[int, Any], queue: list[Entry], node: Entry, index: int, count: int, g: Any) -> None:
+    """Put the cotangent of one output of ``node`` among those of the others."""
+    if node[0] not in pending:
+        pending[node[0]] = Outputs([None] * count)
+        heapq.heappush(queue, node)
+    slots = pending[node[0]]
+    slots[index] = g if slots[index] is None else slots[index] + g

@@ -70,7 +70,7 @@ def scatter_add_all(parts: Any, indices: Any, shape: Shape) -> Any:
     >>> scatter_add_all([np.array([1.0, 2.0]), np.array(4.0)], (slice(0, 2), 1), (3,))
     array([1., 6., 0.])
     """
-    total = np.zeros(shape, parts[0].dtype)
+    total = np.zeros(shape, np.result_type(*(part.dtype for part in parts)))
     for index, part in zip(indices, parts, strict=True):
         add_at(total, index, part)
     return total
@@ -137,6 +137,8 @@ def _clear(buffer: Any, place: Place) -> None:
 
 def _add(buffer: Any, place: Place, part: Any) -> None:
     if isinstance(place, Layout):
+        if 0 in place.strides:
+            place, part = _summed(place, part)
         view = strided(buffer, place)
         view += part
         return
@@ -146,6 +148,14 @@ def _add(buffer: Any, place: Place, part: Any) -> None:
     else:
         numbers, which = np.unique(place.numbers, return_inverse=True)
         flat[numbers] += scattered(part.reshape(-1), which.reshape(-1), numbers.shape)
+
+
+def _summed(layout: Layout, part: Any) -> tuple[Layout, Any]:
+    """A layout without its axes of stride 0, along which it names one place again and again, and the sum over them."""
+    kept = [i for i, (n, stride) in enumerate(zip(layout.shape, layout.strides, strict=True)) if stride or n < 2]
+    again = tuple(i for i in range(len(layout.shape)) if i not in kept)
+    shape, strides = tuple(layout.shape[i] for i in kept), tuple(layout.strides[i] for i in kept)
+    return Layout(layout.offset, shape, strides, layout.dtype), part.sum(axis=again)
 
 
 class Account:
@@ -161,6 +171,8 @@ class Account:
         self.waiting = sum(part.size for _place, part in parts)
 
     def __add__(self, other: "Account") -> "Account":
+        if other.buffer is not None:  # A state that two writes came after: threads wrote at once.
+            self.buffer = other.buffer if self.buffer is None else self.buffer + other.buffer
         self.parts += other.parts
         self.waiting += other.waiting
         if self.waiting >= self.spec.size:

@@ -58,6 +58,13 @@ class Slope:
         self.pull = _trusting_pull(form, value, arity)
 
 
+_ARGUMENTS: dict[bytes, Function] = {
+    (lambda y, _a, _b: y).__code__.co_code: lambda g, y, _a, _b: g * y,
+    (lambda _y, a, _b: a).__code__.co_code: lambda g, _y, a, _b: g * a,
+    (lambda _y, _a, b: b).__code__.co_code: lambda g, _y, _a, b: g * b,
+}
+
+
 def _trusting_pull(form: str, value: Any, arity: int) -> Function:
     # Written out for one and two operands: *operands would cost 60 ns a call.
     if form == "pullback":
@@ -69,6 +76,9 @@ def _trusting_pull(form: str, value: Any, arity: int) -> Function:
             return lambda g, y, x: g / value(y, x)
         return lambda g, y, x: g * value(y, x)
     if arity == 2:
+        # A slope that is one of its arguments, as those of a product are, needs no call.
+        if form == "slope" and value.__code__.co_code in _ARGUMENTS:
+            return _ARGUMENTS[value.__code__.co_code]
         if form == "ratio":
             return lambda g, y, a, b: g / value(y, a, b)
         return lambda g, y, a, b: g * value(y, a, b)

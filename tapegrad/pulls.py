@@ -11,11 +11,14 @@ this; the sweep does without as long as it can prove, afterwards, that nothing w
 
 import math
 from collections.abc import Iterable, Sequence
+from operator import getitem
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from tapegrad.borrowed import require_unchanged
+from tapegrad.entries import Entry, Lift, Outputs, parts
 from tapegrad.errors import RuleError
 from tapegrad.pieces import Pieces, Step, is_part
 from tapegrad.primitive import Elementwise, Primitive, Slope
@@ -37,8 +40,27 @@ def finite(x: Any) -> bool:
     return bool(np.isfinite(x).all())
 
 
+def pulled(form: Entry, entry: Entry, g: Any, lift: Lift | None, careful: bool) -> Iterable[tuple[Entry, Any]]:
+    """The cotangents of an entry's parents: pairs (parent, cotangent). ``form`` is the entry unhooked."""
+    if len(form) >= 8:  # As parts() has it, written out for speed.
+        middle = 3 + len(form) // 2
+        operands: Sequence[Any]
+        parents: Sequence[Any]
+        known, y, operands, parameters, parents = form[1], form[2], form[6:middle], form[3], form[middle:]
+        if form[4] is not None:
+            require_unchanged(form[4], known.name)
+    else:
+        known, y, operands, parameters, parents = parts(form)
+    if lift is not None and known.kind != "storage":
+        y = lift(y, entry)
+        operands = [lift(o, p) for o, p in zip(operands, parents, strict=True)]
+    if type(g) is Outputs:
+        g = tuple(g)
+    return cotangents(known, g, y, operands, parameters, parents, careful)
+
+
 def cotangents(
-    known: Elementwise | Primitive | Step,
+    known: Any,
     g: Any,
     y: Any,
     operands: Sequence[Any],
@@ -47,11 +69,14 @@ def cotangents(
     careful: bool,
 ) -> Iterable[tuple[Any, Any]]:
     """Pairs (parent, cotangent) for the operands whose place in ``wanted`` holds a parent, not None."""
-    if isinstance(known, Elementwise):
+    kind = type(known)
+    if kind is Elementwise:
         return _elementwise_cotangents(known, g, y, operands, wanted, careful)
+    if kind is Primitive and not careful and known.function is not getitem:
+        return _by_rule(known, g, y, operands, parameters, wanted)
     if isinstance(known, Step):
         return known.pairs(g, y, operands, wanted)
-    if is_part(known, operands[0]) and wanted[0] is not None:
+    if wanted[0] is not None and is_part(known, operands[0]):
         return [(wanted[0], Pieces(operands[0], [(parameters, g)]))]
     if careful and known.multilinear:
         operands = _tamed_operands(known, g, y, operands, parameters)

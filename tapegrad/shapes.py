@@ -40,17 +40,17 @@ class Spec:
         return f"Spec({self.shape}, {self.dtype})"
 
 
-_SPECS: dict[Any, Spec] = {}
+SPECS: dict[Any, Spec] = {}
 
 
 def spec_of(value: Any) -> Spec:
     """The spec of an array. Two of equal shape and dtype are nearly always the same object."""
     key = (value.shape, value.dtype)
-    spec = _SPECS.get(key)
+    spec = SPECS.get(key)
     if spec is None:
-        if len(_SPECS) >= 4096:  # Identity is a shortcut only: forgetting costs time, never truth.
-            _SPECS.clear()
-        spec = _SPECS[key] = Spec(*key)
+        if len(SPECS) >= 4096:  # Identity is a shortcut only: forgetting costs time, never truth.
+            SPECS.clear()
+        spec = SPECS[key] = Spec(*key)
     return spec
 
 

@@ -9,10 +9,11 @@ An ordinary tensor pays nothing for any of this. Three things can stand in its s
   entry of its present state, and each tensor is a layout in it.
 
 **A write** goes into the buffer, makes an entry for the next state, and takes the value and the entry
-away from every tensor of the family that has them: these slots are then empty, and Python asks
-``Tensor.__getattr__`` when somebody next looks. ``refresh`` fills them: the value as it is now, and a
-read entry on the present state. So a write is seen through every alias, and no operation has to ask
-beforehand whether its operand was written: an empty slot says so.
+away from every tensor of the family that has them: the slots ``_array`` and ``_node`` are then empty, and
+whoever looks next finds that out by an AttributeError, which costs nothing as long as it isn't raised.
+``refresh`` fills them: the value as it is now, and a read entry on the present state. So a write is seen
+through every alias, and no operation has to ask beforehand whether its operand was written. (The
+properties ``_value`` and ``_entry`` do this for all but the quickest roads.)
 
 **What was saved is never overwritten.** A value that ``refresh`` gives out may be kept by an entry. If it
 is at least half of the buffer, it is the buffer itself, which is marked ``lent``: the next write copies
@@ -20,8 +21,10 @@ the buffer first. If it is smaller, it is a copy. So every copy of the buffer is
 least half of it, and n writes of single elements are linear in n.
 """
 
-import weakref
+import operator
+import threading
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -31,15 +34,27 @@ from tapegrad.pieces import OPEN, READ, Layout, Place, Places, strided
 from tapegrad.shapes import Spec, spec_of
 
 
+class _Lasting(list[Any]):
+    """An entry that no sweep empties: of a leaf's storage, which is read again after every sweep."""
+
+    __slots__ = ()
+
+    def __delitem__(self, _part: Any) -> None:
+        pass
+
+
 class Storage:
     """A flat buffer, and the entry of its present state (None where it records nothing)."""
 
-    __slots__ = ("address", "buffer", "fresh", "home", "lent", "numbers", "opened", "spec", "state")
+    __slots__ = ("address", "buffer", "fresh", "home", "lent", "lock", "numbers", "opened", "spec", "state")
 
     def __init__(self, buffer: Any, home: Entry | None, layout: Layout, spec: Spec) -> None:
         self.spec = spec_of(buffer)
-        self.fresh: list[Any] = []  # weak references to tensors whose value and entry are those of now
+        # By id, weak references to tensors whose value and entry are those of now. (A new tensor may take the id
+        # of one that has died: so this stays as short as what is alive.)
+        self.fresh: dict[int, Any] = {}
         self.numbers: dict[Any, Any] = {}  # dtype -> the number of each element
+        self.lock = threading.RLock()  # Threads may fill one buffer, each its own part.
         self.take(buffer)
         self.lent = True  # Entries may hold it.
         self.adopt(home, layout, spec)
@@ -50,7 +65,10 @@ class Storage:
 
     def adopt(self, home: Entry | None, layout: Layout, spec: Spec) -> None:
         """Make the entry of the tensor that the buffer came from the present state."""
-        opened: Entry | None = None if home is None else [next(POSITIONS), OPEN, layout, spec, home]
+        opened: Entry | None = None
+        if home is not None:
+            kind = list if leaf_of(home) is None else _Lasting
+            opened = kind((next(POSITIONS), OPEN, layout, spec, home))
         self.home = home, layout
         self.opened = self.state = opened
 
@@ -62,19 +80,24 @@ class Storage:
 
     def make_stale(self) -> None:
         """Take value and entry from every tensor that has them: a write is about to change both."""
-        for reference in self.fresh:
+        fresh, self.fresh = self.fresh, {}
+        for reference in fresh.values():
             tensor = reference()
             if tensor is not None:
-                del tensor._value, tensor._entry
-        self.fresh.clear()
+                del tensor._array, tensor._node
 
-    def entry_of(self, place: Place) -> Entry | None:
-        """The entry of what lies there, in the present state."""
+    def keep(self, tensor: Any, value: Any, entry: Entry | None) -> None:
+        """Give a tensor its value and entry of now."""
+        tensor._node, tensor._array = entry, value
+        self.fresh[id(tensor)] = ref(tensor)
+
+    def entry_of(self, place: Place, own: bool = False) -> Entry | None:
+        """The entry of what lies there, in the present state; ``own``: of the tensor that the buffer came from."""
         state = self.state
         if state is None:
             return None
         home, layout = self.home
-        if state is self.opened and type(place) is Layout and place == layout:
+        if own and state is self.opened and place == layout:
             return home
         return [next(POSITIONS), READ, place, self.spec, state]
 
@@ -86,28 +109,38 @@ class Storage:
         scaled = [stride // size * 8 for stride in layout.strides]
         return np.ndarray(layout.shape, np.int64, self.numbers[layout.dtype], layout.offset // size * 8, scaled)
 
-    def places(self, layout: Layout, index: Any) -> Places:
-        """The elements that an index with arrays picks from a layout."""
+    def places(self, layout: Layout, index: Any, writing: bool = False) -> Places:
+        """The elements that an index with arrays picks from a layout, to read (each counts) or to write (the last)."""
         picked = self.numbered(layout)[index]
-        flat = picked.reshape(-1)
-        _, last = np.unique(flat[::-1], return_index=True)
-        winners = None
-        if len(last) < len(flat):
-            winners = np.zeros(flat.shape, bool)
-            winners[len(flat) - 1 - last] = True
-            winners = winners.reshape(picked.shape)
         count = self.buffer.nbytes // layout.dtype.itemsize
+        winners = _last(picked) if writing else None
         return Places(picked, winners, Layout(0, (count,), (layout.dtype.itemsize,), layout.dtype))
+
+
+def _last(numbers: Any) -> Any:
+    """Where each number stands for the last time; None where none stands twice."""
+    flat = numbers.reshape(-1)
+    if flat.size < 2:
+        return None
+    unique, last = np.unique(flat[::-1], return_index=True)
+    if unique.size == flat.size:
+        return None
+    winners = np.zeros(flat.shape, bool)
+    winners[flat.size - 1 - last] = True
+    return winners.reshape(numbers.shape)
 
 
 class Alias:
     """Where a tensor lies in a storage."""
 
-    __slots__ = ("layout", "records", "storage", "writeable")
+    __slots__ = ("layout", "own", "records", "storage", "writeable")
 
-    def __init__(self, storage: Storage, layout: Layout, writeable: bool = True, records: bool = True) -> None:
+    def __init__(
+        self, storage: Storage, layout: Layout, writeable: bool = True, records: bool = True, own: bool = False
+    ) -> None:
         self.storage, self.layout, self.writeable = storage, layout, writeable
         self.records = records  # False: a view that was taken under no_grad
+        self.own = own  # whether the buffer came from this very tensor
 
     def array(self) -> Any:
         """The elements as they are now: a view of the buffer, to be read or written at once."""
@@ -129,16 +162,36 @@ _BASIC = frozenset({int, slice, type(None), type(Ellipsis), np.int64, np.int32, 
 def is_basic(index: Any) -> bool:
     """Whether an index names a view, where it doesn't name one element."""
     if type(index) is tuple:
-        return _BASIC.issuperset(map(type, index)) or all(map(is_basic, index))
-    return type(index) in _BASIC or isinstance(index, np.integer)
+        return _BASIC.issuperset(map(type, index)) or all(map(_is_basic, index))
+    return _is_basic(index)
+
+
+def _is_basic(item: Any) -> bool:
+    if type(item) in _BASIC:
+        return True
+    if isinstance(item, (np.ndarray, bool, np.bool_)) or not hasattr(item, "__index__"):
+        return False  # NumPy takes a bool for a mask, and copies what an array of no axes names.
+    operator.index(item)
+    return True
+
+
+def place_of(alias: Alias, index: Any) -> Layout:
+    """The layout of what a basic index names: a view, or one element as an array of no axes."""
+    layout = alias.layout
+    if type(index) is int and len(layout.shape) == 1 and -layout.shape[0] <= index < layout.shape[0]:
+        stride = layout.strides[0]
+        start = layout.offset if index >= 0 else layout.offset + stride * layout.shape[0]
+        return Layout(start + stride * index, (), (), layout.dtype)
+    return alias.layout_of(target_of(alias, index))
 
 
 def target_of(alias: Alias, index: Any) -> Any:
     """The view that a basic index names; of one element, a 0-d array of it."""
-    target = alias.array()[index]
+    array = alias.array()
+    target = array[index]
     if isinstance(target, np.ndarray):
         return target
-    return alias.array()[(*index, ...) if type(index) is tuple else (index, ...)]
+    return array[(*index, ...) if type(index) is tuple else (index, ...)]
 
 
 def address_of(array: Any) -> int:
@@ -151,71 +204,101 @@ def refresh(tensor: Any) -> None:
     """Fill the empty slots of a tensor whose storage was written: its value now, and a read entry."""
     alias: Alias = tensor._kin
     storage = alias.storage
-    value = strided(storage.buffer, alias.layout)
-    if 2 * value.size < storage.spec.size and not storage.lent:
-        value = value.copy()
-    else:
-        storage.lent = True
-    tensor._entry = storage.entry_of(_place_of(alias)) if alias.records else None
-    tensor._value = value
-    storage.fresh.append(weakref.ref(tensor))
+    with storage.lock:
+        value = strided(storage.buffer, alias.layout)
+        if 2 * value.size < storage.spec.size and not storage.lent:
+            value = value.copy("K")  # In the same order, so that what is computed from it has NumPy's order.
+        else:
+            storage.lent = True
+        entry = storage.entry_of(_place_of(alias), alias.own) if alias.records else None
+        storage.keep(tensor, value, entry)
+
+
+def current(tensor: Any) -> tuple[Any, Any, Entry | None]:
+    """Spec, value and entry of a tensor, refreshed where a write took them away."""
+    return tensor._spec, tensor._value, tensor._entry
 
 
 def _place_of(alias: Alias) -> Place:
-    """The layout; of one that overlaps itself (``broadcast_to``, windows), its elements by number."""
+    """The layout; of one that overlaps itself (windows), its elements by number."""
     layout = alias.layout
-    reach = layout.dtype.itemsize
-    for stride, n in sorted(zip(map(abs, layout.strides), layout.shape, strict=True)):
+    # (Where the stride is 0, what arrives is added up.)
+    steps = [(abs(stride), n) for stride, n in zip(layout.strides, layout.shape, strict=True) if stride]
+    return alias.storage.places(layout, ...) if _overlap(steps, layout.dtype.itemsize) else layout
+
+
+def _overlap(steps: list[tuple[int, int]], reach: int) -> bool:
+    """Whether axes of these strides and lengths may name a byte twice; an element has ``reach`` bytes."""
+    for stride, n in sorted(steps):
         if n > 1:
             if stride < reach:
-                return alias.storage.places(layout, ...)._replace(last=None)
-            reach = stride * (n - 1) + reach
-    return layout
+                return True
+            reach += stride * (n - 1)
+    return False
 
 
-def link(a: Any, view: Any) -> None:
+def link(a: Any, x: Any, view: Any, y: Any, base: Any) -> None:
     """Note that a tensor is a view of another one, where it is: which is asked of their memory.
 
-    ``a`` isn't in a storage.
+    a, view : the tensors, with the values x and y; ``a`` isn't in a storage
+    base : of y, in NumPy's sense
     """
-    x, y = a._value, view._value
-    base = y.base
-    if y is not x and base is not x and (base is not x.base or base is None) and not np.may_share_memory(x, y):
+    if base is not x and y is not x and (base is None or base is not x.base) and not np.may_share_memory(x, y):
         return
-    root = a._kin if type(a._kin) is type(a) else a
-    if root._kin is None:
-        with LOCK:
-            if root._kin is None:
-                root._kin = []
+    root = a._kin
+    if type(root) is not type(a):
+        root = a
     family = root._kin
-    family.append(weakref.ref(view))
+    if family is None:
+        with LOCK:
+            family = root._kin
+            if family is None:
+                family = root._kin = []
     view._kin = root
-    if len(family) > 32 and not len(family) & (len(family) - 1):  # Now and then, so that it costs next to nothing.
+    family.append(ref(view))
+    count = len(family)
+    if count > 32 and not count & (count - 1):  # Now and then, so that it costs next to nothing.
         family[:] = [reference for reference in family if reference() is not None]
+
+
+def alone(tensor: Any) -> bool:
+    """Whether the tensor's memory is nobody else's: views of it that have died are forgotten."""
+    kin = tensor._kin
+    if type(kin) is list and all(reference() is None for reference in kin):
+        tensor._kin = kin = None
+    return kin is None
 
 
 def alias_of(tensor: Any) -> Alias:
     """The tensor's alias; its family moves into a storage, if it isn't in one."""
-    alias = tensor._kin
-    if type(alias) is Alias:
-        return alias
-    root = tensor._kin if type(tensor._kin) is type(tensor) else tensor
+    if type(tensor._kin) is not Alias:
+        with LOCK:
+            if type(tensor._kin) is not Alias:
+                _move(tensor if tensor._kin is None or type(tensor._kin) is list else tensor._kin)
+    found: Alias = tensor._kin
+    return found
+
+
+def _move(root: Any) -> None:
+    """Move a tensor, and all that are views of it, into a storage."""
     members = [root, *(view for reference in root._kin or () if (view := reference()) is not None)]
     value = np.asarray(root._value)
+    steps = [(abs(stride), n) for stride, n in zip(value.strides, value.shape, strict=True)]
+    spread = value.size > 0 and _overlap(steps, value.itemsize)
+    if spread and len(members) == 1:  # As detach() of a broadcast array has it: a write is to go to one element.
+        value = root._value = value.copy()
+        spread = False
     buffer = _flat(value)
     start = address_of(buffer)
     layout = Layout(address_of(value) - start if value.size else 0, value.shape, value.strides, value.dtype)
     storage = Storage(buffer, root._entry, layout, root._spec)
-    spread = value.size > 0 and 0 in [stride for n, stride in zip(value.shape, value.strides, strict=True) if n > 1]
     for member in members:
         view = np.asarray(member._value)
         layout = Layout(address_of(view) - start if view.size else 0, view.shape, view.strides, view.dtype)
         writeable = not spread and (member is root or view.flags.writeable or not value.flags.writeable)
         records = member._entry is not None or root._entry is None
-        member._kin = Alias(storage, layout, writeable, records)
-        storage.fresh.append(weakref.ref(member))
-    found: Alias = tensor._kin
-    return found
+        member._kin = Alias(storage, layout, writeable, records, member is root)
+        storage.fresh[id(member)] = ref(member)
 
 
 def _flat(value: Any) -> Any:

@@ -36,15 +36,14 @@ If not, it goes back to the last safe point and from there on looks at every slo
 """
 
 import heapq
-from collections.abc import Iterable
+from operator import getitem
 from typing import Any
 
 import numpy as np
 
-from tapegrad.borrowed import require_unchanged
-from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, free, parents_of, parts, spent
-from tapegrad.pieces import Pieces, Untrusting, is_part
-from tapegrad.pulls import cotangents, finite, settled
+from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, free, give_output, parents_of, spent
+from tapegrad.pieces import FEW, Pieces, Untrusting
+from tapegrad.pulls import finite, pulled, settled
 from tapegrad.recording import STATE
 
 LARGE = 1 << 14  # elements: from here on an operation costs more than a look at its result
@@ -148,7 +147,7 @@ class _Sweep:
                         g = known.pull(g, y, x)
                     elif form == 6:
                         _, known, y, x, parameters, parent = entry
-                        if is_part(known, x):
+                        if x.size > FEW and known.function is getitem:
                             self._give_piece(parent, Pieces(x, [(parameters, g)]), owned)
                             break
                         c = known.pull(g, y, (x,), parameters)
@@ -158,7 +157,7 @@ class _Sweep:
                                 break
                         g = c
                     elif form >= 8:
-                        for parent, c in _pulled(entry, entry, g, None, False):
+                        for parent, c in pulled(entry, entry, g, None, False):
                             give(parent, c)
                         break
                     elif form == 2:
@@ -166,7 +165,7 @@ class _Sweep:
                         break
                     elif form == 4:
                         _, index, count, node = entry
-                        _give_output(pending, queue, node, index, count, g)
+                        give_output(pending, queue, node, index, count, g)
                         given.append(node[0])
                         self.several.add(node[0])
                         break
@@ -218,9 +217,9 @@ class _Sweep:
                 if len(form) == 2:
                     self.totals.append((form[1], g))
                 elif len(form) == 4:
-                    _give_output(pending, queue, form[3], form[1], form[2], g)
+                    give_output(pending, queue, form[3], form[1], form[2], g)
                 else:
-                    for parent, c in _pulled(form, entry, g, lift, True):
+                    for parent, c in pulled(form, entry, g, lift, True):
                         position = parent[0]
                         if position in pending:
                             pending[position] = pending[position] + c
@@ -296,22 +295,3 @@ class _Sweep:
                     seen.add(parent[0])
                     ahead.append(parent)
         self.intact = True
-
-
-def _give_output(pending: dict[int, Any], queue: list[Entry], node: Entry, index: int, count: int, g: Any) -> None:
-    if node[0] not in pending:
-        pending[node[0]] = Outputs([None] * count)
-        heapq.heappush(queue, node)
-    slots = pending[node[0]]
-    slots[index] = g if slots[index] is None else slots[index] + g
-
-
-def _pulled(form: Entry, entry: Entry, g: Any, lift: Lift | None, careful: bool) -> Iterable[tuple[Entry, Any]]:
-    """The cotangents of an entry's parents: pairs (parent, cotangent). ``form`` is the entry unhooked."""
-    known, y, operands, parameters, parents = parts(form)
-    if len(form) >= 8 and form[4] is not None:
-        require_unchanged(form[4], known.name)
-    if lift is not None and known.kind != "storage":
-        y = lift(y, entry)
-        operands = [lift(o, p) for o, p in zip(operands, parents, strict=True)]
-    return cotangents(known, tuple(g) if type(g) is Outputs else g, y, operands, parameters, parents, careful)

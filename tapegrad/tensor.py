@@ -41,10 +41,10 @@ class Tensor(Operators, Conversions, ArrayMethods):
 
     # _frozen is filled only on a leaf with requires_grad switched off: its entry, which keeps the gradient.
     # _kin says whose memory else this is, and whether it was written: storage.py.
-    __slots__ = ("__weakref__", "_entry", "_frozen", "_kin", "_spec", "_value")
+    __slots__ = ("__weakref__", "_array", "_frozen", "_kin", "_node", "_spec")
 
-    _value: Any
-    _entry: Entry | None
+    _array: Any
+    _node: Entry | None
     _frozen: Entry | None
     _kin: Any
     _spec: Spec
@@ -55,12 +55,29 @@ class Tensor(Operators, Conversions, ArrayMethods):
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("Tensor can't be subclassed: operations look for exactly this class")
 
-    def __getattr__(self, name: str) -> Any:
-        # Python asks here for a slot that is empty: a write through another name took value and entry away.
-        if name in ("_value", "_entry"):
+    @property
+    def _value(self) -> Any:
+        try:
+            return self._array
+        except AttributeError:  # A write through another name took it away.
             refresh(self)
-            return object.__getattribute__(self, name)
-        raise AttributeError(f"'Tensor' object has no attribute {name!r}", name=name, obj=self)
+            return self._array
+
+    @_value.setter
+    def _value(self, value: Any) -> None:
+        self._array = value
+
+    @property
+    def _entry(self) -> Entry | None:
+        try:
+            return self._node
+        except AttributeError:
+            refresh(self)
+            return self._node
+
+    @_entry.setter
+    def _entry(self, entry: Entry | None) -> None:
+        self._node = entry
 
     def _strided(self, layout: Any) -> Any:
         """The view of this layout, of a tensor that is a flat buffer (pieces.py)."""
@@ -72,8 +89,11 @@ class Tensor(Operators, Conversions, ArrayMethods):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if not kwargs and method == "__call__" and type(inputs[0]) is Tensor:
             known = TABLE.get(ufunc)
-            if known is not None and known.kind == "primitive":
-                return (known.road or road_of(known))(*inputs)
+            if known is not None:
+                if known.road is not None:
+                    return known.road(*inputs)
+                if known.kind == "primitive":
+                    return road_of(known)(*inputs)
         if method == "at":
             return at(ufunc, *inputs)
         function = ufunc if method == "__call__" else getattr(ufunc, method)

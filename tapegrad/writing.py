@@ -1,6 +1,7 @@
 """Writing: ``t[index] = value``, ``t += u`` and ``out=t``."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,10 @@ from tapegrad import dispatch
 from tapegrad.dispatch import call, fact, records, static
 from tapegrad.entries import POSITIONS, Entry, leaf_of
 from tapegrad.errors import DTypeError, ImmutableError, ShapeError, WriteError
-from tapegrad.pieces import WRITE, Layout, Place
+from tapegrad.pieces import WRITE, Layout, Place, strided
 from tapegrad.recording import STATE
 from tapegrad.shapes import cast, spec_of
-from tapegrad.storage import Alias, alias_of, is_basic, target_of
-
-
-def _is_mask(index: Any) -> bool:
-    items = index if type(index) is tuple else (index,)
-    return any(isinstance(item, np.ndarray) and item.dtype.kind == "b" for item in items)
+from tapegrad.storage import Alias, Storage, alias_of, alone, is_basic, place_of
 
 
 def setitem(t: Any, index: Any, value: Any, what: str = "t[index] = value") -> None:
@@ -33,34 +29,55 @@ def setitem(t: Any, index: Any, value: Any, what: str = "t[index] = value") -> N
         )
     if not alias.writeable:
         raise WriteError(f"{what}: assignment destination is read-only")
-    index = static(index, what, "index")
+    if type(index) is not int:
+        index = static(index, what, "index")
     basic = is_basic(index)
     place: Place
     if basic:
-        place = alias.layout_of(target_of(alias, index))
+        place = place_of(alias, index)
         if type(value) is type(t) and _is_same(value, storage, place):
             return  # y[i] += u ends in an assignment of what was written already.
-    parent = _recorded_entry(value, alias, what) if enabled else None
-    written = _plain_value(value, what)
-    if enabled and not alias.records and (parent is not None or storage.state is not None):
-        raise WriteError(f"{what}: this view was taken under no_grad, and records nothing; take it again")
-    if not basic:
+    else:
         _refuse_overlap(alias, index, value, what)
-        place = storage.places(alias.layout, index)
-    whole = basic and isinstance(place, Layout) and _covers(place, storage)
-    _write(alias, index, basic, written, whole)
-    storage.make_stale()
-    if (storage.is_leaf and not enabled) or (parent is None and storage.state is None):
-        return
-    before = None if whole else storage.state
+        place = storage.places(alias.layout, index, writing=True)
+    # Before the lock is taken: looking at the value may take that of another storage.
+    parent = _recorded_entry(value, alias, what) if enabled else None
+    written = _plain_value(value, alias.layout.dtype, what)
+    with storage.lock:
+        if enabled and not alias.records and (parent is not None or storage.state is not None):
+            raise WriteError(f"{what}: this view was taken under no_grad, and records nothing; take it again")
+        whole = isinstance(place, Layout) and _covers(place, storage)
+        _write(alias, index, place, written, whole)
+        storage.make_stale()
+        if (storage.is_leaf and not enabled) or (parent is None and storage.state is None):
+            return
+        _go_on(storage, place, written, parent, None if whole else storage.state)
+    for tape in STATE.get().tapes:
+        tape.observe(fact(storage.state, alias.array()))
+
+
+def _go_on(storage: Storage, place: Place, written: Any, parent: Entry | None, before: Entry | None) -> None:
+    """Make the state after a write the present one."""
     if parent is None and before is None:
         storage.state = None
         return
     given = spec_of(written) if hasattr(written, "dtype") else written
     entry: Entry = [next(POSITIONS), WRITE, place, given, storage.spec, parent, before]
     storage.state = entry
-    for tape in STATE.get().tapes:
-        tape.observe(fact(entry, alias.array()))
+
+
+def gather(t: Any) -> None:
+    """From now on, let whatever is read of a written tensor's places pass its present entry, where a hook may stand."""
+    alias = t._kin
+    storage = alias.storage
+    value, entry = t._value, t._entry
+    with storage.lock:
+        place = alias.layout
+        if entry is storage.home[0] or not alias.writeable or t._node is not entry:
+            return  # All that is read passes it; or it is no place of its own; or another thread wrote meanwhile.
+        storage.make_stale()
+        _go_on(storage, place, value, entry, None if _covers(place, storage) else storage.state)
+        storage.keep(t, value, entry)
 
 
 def _is_same(value: Any, storage: Any, layout: Layout) -> bool:
@@ -70,7 +87,7 @@ def _is_same(value: Any, storage: Any, layout: Layout) -> bool:
 
 def _covers(layout: Layout, storage: Any) -> bool:
     """Whether a layout is the whole buffer, each element once."""
-    size = int(np.prod(layout.shape))
+    size = math.prod(layout.shape)
     return size == storage.spec.size and layout.dtype == storage.spec.dtype and 0 not in layout.strides
 
 
@@ -86,27 +103,34 @@ def _recorded_entry(value: Any, alias: Alias, what: str) -> Entry | None:
     return entry
 
 
-def _plain_value(value: Any, what: str) -> Any:
+def _plain_value(value: Any, dtype: Any, what: str) -> Any:
     if type(value) is dispatch.Tensor:
         return value._value
     if isinstance(value, (np.ma.MaskedArray, np.matrix)):
         raise DTypeError(f"{what}: {type(value).__name__} is refused; pass a plain array")
     if isinstance(value, (int, float, complex, bool)):
         return value
-    return np.asarray(value)
+    value = np.asarray(value)
+    return value if value.dtype.kind in "biufc" else value.astype(dtype)  # Now, so that it fails before the write.
+
+
+def _is_mask(index: Any) -> bool:
+    items = index if type(index) is tuple else (index,)
+    return any(isinstance(item, (list, np.ndarray)) and np.asarray(item).dtype.kind == "b" for item in items)
 
 
 def _refuse_overlap(alias: Alias, index: Any, value: Any, what: str) -> None:
     kin = getattr(value, "_kin", None)
-    shared = type(kin) is Alias and kin.storage is alias.storage and np.may_share_memory(kin.array(), alias.array())
-    if shared and _is_mask(index):
+    if type(kin) is not Alias or kin.storage is not alias.storage or not _is_mask(index):
+        return
+    if np.may_share_memory(kin.array(), alias.array(), max_work=10_000):
         raise WriteError(
             f"{what}: with a mask, NumPy itself computes this wrongly where the value overlaps the target; "
             f"assign value.copy()"
         )
 
 
-def _write(alias: Alias, index: Any, basic: bool, value: Any, whole: bool) -> None:
+def _write(alias: Alias, index: Any, place: Place, value: Any, whole: bool) -> None:
     """Let NumPy write, into a buffer that no entry holds; where it refuses, nothing has changed."""
     storage = alias.storage
     buffer = storage.buffer
@@ -114,11 +138,10 @@ def _write(alias: Alias, index: Any, basic: bool, value: Any, whole: bool) -> No
     if lent:
         storage.take(np.empty_like(buffer) if whole else buffer.copy())
     try:
-        target = alias.array()
-        if basic:
-            target_of(alias, index)[...] = value
+        if isinstance(place, Layout):
+            strided(storage.buffer, place)[...] = value
         else:
-            target[index] = value
+            alias.array()[index] = value
     except BaseException:
         if lent:
             storage.take(buffer)
@@ -148,17 +171,27 @@ def in_place(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any, 
         if result is NotImplemented:
             return result
         result = fitted(result, a._spec, symbol)
-        if kin is not None:
+        if not alone(a):
             setitem(a, ..., result, symbol)
             return a
         # A new buffer, never a write into the old one: entries may hold that, and .data was given out.
         value = result._value if type(result) is type(a) else result
         if a._entry is None or leaf_of(a._entry) is None:
             a._entry = result._entry if type(result) is type(a) else None
-        a._value = np.asarray(value) if isinstance(a._value, np.ndarray) else value
+        a._value = _ordered(value, a._value) if isinstance(a._value, np.ndarray) else value
         return a
 
     return operator
+
+
+def _ordered(value: Any, old: Any) -> Any:
+    """An array in the order of another one: it decides what will be a view of it."""
+    value = np.asarray(value)
+    if value.ndim < 2 or value.strides == old.strides:
+        return value
+    same = np.empty_like(old)
+    same[...] = value
+    return same
 
 
 def fitted(result: Any, spec: Any, what: str) -> Any:
@@ -180,44 +213,65 @@ def into(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """``function(*args, out=..., **kwargs)``: computed by itself, then written, as by ``t[...] = result``."""
     kwargs = dict(kwargs)
     out = kwargs.pop("out")
-    several = type(out) is tuple and len(out) > 1
     targets = out if type(out) is tuple else (out,)
-    if not several and isinstance(function, np.ufunc) and kwargs.get("where", True) is not True:
-        return _where(function, args, kwargs, targets[0])
-    results = call(function, args, kwargs)
+    casting = kwargs.get("casting", "same_kind") if isinstance(function, np.ufunc) else "same_kind"
+    index: Any = ...
+    if isinstance(function, np.ufunc) and kwargs.get("where", True) is not True:
+        index, args = _picked(function, args, kwargs.pop("where"), targets)
+        results = function(*args, **kwargs)
+    else:
+        results = call(function, args, _in_dtype_of_out(function, args, kwargs, targets[0]))
+    several = type(results) is tuple
     for target, result in zip(targets, results if several else (results,), strict=True):
         if target is not None:
-            _put(function, target, ..., result)
+            _put(function, target, index, result, casting)
     if several:
         return tuple(r if t is None else t for t, r in zip(targets, results, strict=True))
     return targets[0]
 
 
-def _where(function: Any, args: Any, kwargs: dict[str, Any], target: Any) -> Any:
-    """With ``where=``: only the places that it names are computed, and written."""
-    where = static(kwargs.pop("where"), function.__name__, "where")
-    where = np.broadcast_to(where, target.shape)
-    operands = [a if np.ndim(a) == 0 and not hasattr(a, "shape") else np.broadcast_to(a, target.shape) for a in args]
-    picked = [a[where] if hasattr(a, "shape") else a for a in operands]
-    _put(function, target, where, function(*picked, **kwargs))
-    return target
+def _picked(function: Any, args: Any, where: Any, targets: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """With ``where=`` only the places that it names are computed, and written: the mask, and the operands there."""
+    if None in [None if target is None else 0 for target in targets]:
+        raise WriteError(f"np.{function.__name__}: where= needs an out= for each result; the rest would be anything")
+    shape = targets[0].shape
+    mask = np.broadcast_to(static(where, function.__name__, "where"), shape)
+    operands = [np.broadcast_to(a, shape) if hasattr(a, "shape") or np.ndim(a) else a for a in args]
+    return mask, [a[mask] if hasattr(a, "shape") else a for a in operands]
 
 
-def _put(function: Any, target: Any, index: Any, result: Any) -> None:
+# What adds up in the dtype of its out=, where that isn't given by dtype=.
+_IN_DTYPE_OF_OUT = (np.sum, np.prod, np.cumsum, np.cumprod, np.mean)
+
+
+def _in_dtype_of_out(function: Any, args: Any, kwargs: dict[str, Any], target: Any) -> dict[str, Any]:
+    ufunc = getattr(function, "__self__", None)
+    if function not in _IN_DTYPE_OF_OUT and not (ufunc in (np.add, np.multiply) and function.__name__ != "outer"):
+        return kwargs
+    dtype = getattr(args[0], "dtype", target.dtype) if args else target.dtype
+    if len(args) > 2 or kwargs.get("dtype") is not None or dtype == target.dtype:
+        return kwargs
+    return kwargs | {"dtype": target.dtype} if np.can_cast(dtype, target.dtype, "same_kind") else kwargs
+
+
+def _put(function: Any, target: Any, index: Any, result: Any, casting: Any) -> None:
     name = getattr(function, "__name__", "out")
-    if type(target) is not dispatch.Tensor:
-        if records(result):
-            raise WriteError(
-                f"np.{name}: out= is a plain array, which can't record; make the buffer with np.zeros(n, like=x)"
-            )
-        target[index] = result
-        return
+    if type(target) is not dispatch.Tensor and records(result):
+        raise WriteError(
+            f"np.{name}: out= is a plain array, which can't record; make the buffer with np.zeros(n, like=x)"
+        )
     dtype = getattr(result, "dtype", None)
-    if dtype is not None and not np.can_cast(dtype, target.dtype, "same_kind"):
-        raise DTypeError(f"np.{name}: a result of dtype {dtype} can't be cast to the out= of dtype {target.dtype}")
-    if np.broadcast_shapes(np.shape(result), target[index].shape) != target[index].shape:
+    if dtype is not None and not np.can_cast(dtype, target.dtype, casting):
+        raise DTypeError(
+            f"np.{name}: a result of dtype {dtype} can't be cast to the out= of dtype {target.dtype} "
+            f"according to the rule {casting!r}"
+        )
+    if index is ... and np.broadcast_shapes(np.shape(result), target.shape) != target.shape:
         raise ShapeError(f"np.{name}: a result of shape {np.shape(result)} doesn't fit out= of shape {target.shape}")
-    setitem(target, index, result, f"np.{name}: out=")
+    if type(target) is dispatch.Tensor:
+        setitem(target, index, result, f"np.{name}: out=")
+    else:
+        target[index] = result
 
 
 dispatch.into = into

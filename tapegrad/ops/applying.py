@@ -147,21 +147,19 @@ def real_if_close(a: Any, tol: float = 100) -> Any:
     return np.real(a) if np.all(np.less(np.abs(np.imag(a)), bound)) else a
 
 
-if hasattr(np, "astype"):  # NumPy 2.1
-
-    @composite(
-        np.astype,
-        cases=Cases(
-            calls=(
-                call((2, 3), np.float32),
-                call((3,), np.complex128, copy=False),
-                call((3,), np.float64, device="cpu"),
-            ),
-            complex=False,
+@composite(
+    np.astype,
+    cases=Cases(
+        calls=(
+            call((2, 3), np.float32),
+            call((3,), np.complex128, copy=False),
+            *((call((3,), np.float64, device="cpu"),) if np.lib.NumpyVersion(np.__version__) >= "2.1.0" else ()),
         ),
-    )
-    def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
-        """The same values in another dtype."""
-        if device is not None and device != "cpu":
-            raise ValueError(f"np.astype: device is 'cpu' or None; got {device!r}")
-        return x.astype(dtype, copy=copy)
+        complex=False,
+    ),
+)
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    """The same values in another dtype."""
+    if device is not None and device != "cpu":
+        raise ValueError(f"np.astype: device is 'cpu' or None; got {device!r}")
+    return x.astype(dtype, copy=copy)

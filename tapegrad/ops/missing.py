@@ -168,8 +168,17 @@ def _of_one_or_two(function: Function, primitive_of: Function, note: str) -> Non
         function,
         cases=Cases(
             domain=POSITIVE,
-            calls=(*FORMS, call((2, 3), ddof=1), call((2, 3), axis=0, correction=1)),
-            examples=((call(HOLES[:, 1:], axis=1, keepdims=True), (SLOPES[function],)),),
+            calls=(
+                *FORMS,
+                call((2, 3), ddof=1),
+                call((2, 3), axis=0, correction=1),
+                call((2, 3), axis=1, mean=np.array([[0.5], [-0.25]])),
+            ),
+            # By dtype= complex numbers and real ones can't both be computed, so it isn't among the calls above.
+            examples=(
+                (call(HOLES[:, 1:], axis=1, keepdims=True), (SLOPES[function],)),
+                (call(HOLES[:, 1:], axis=1, dtype=np.longdouble), (SLOPES[function],)),
+            ),
             analytic=False,
             note=note,
         ),

@@ -218,6 +218,9 @@ _CONTINUOUS = {
     "normal_unbiased": (3 / 8.0, 3 / 8.0),
 }
 
+# Until NumPy 2.4 a Python number q, and the 100 of percentiles, had the dtype of the data.
+_BY_THE_DATA = np.lib.NumpyVersion(np.__version__) < "2.4.0"
+
 
 @functools.cache
 def _odd_at_halves() -> int:
@@ -274,8 +277,7 @@ def _quantiles(
     one = None if weights is None else np.ones(1)
     levels = held(q)[()] if type(q) is not np.ndarray and hasattr(q, "dtype") else held(q)  # 0-d tensors are scalars.
     weak = probe(np.zeros(1, a.dtype), levels, method=method, weights=one).dtype == a.dtype
-    q = as_array(q)
-    q = q / per if per != 1 else q
+    q = _shares(a, q, per)
     skip = name.startswith("np.nan")
     if a.size == 0 and skip:
         return np.nanmean(a, axis=axis, keepdims=bool(keepdims))
@@ -293,6 +295,16 @@ def _quantiles(
             n = _counted(rows)
         y = _interpolated(rows, n, q.reshape((-1, 1)), method, weak)
     return y.reshape(shape)
+
+
+def _shares(a: Any, q: Any, per: int) -> Any:
+    """``q`` as an array of numbers from 0 to 1, rounded as NumPy rounds them."""
+    if _BY_THE_DATA and a.dtype.kind == "f":
+        if per == 1:
+            return np.asarray(q, a.dtype) if isinstance(q, (int, float)) else as_array(q)
+        return as_array((q if isinstance(q, (int, float)) else as_array(q)) / a.dtype.type(per))
+    q = as_array(q)
+    return q / per if per != 1 else q
 
 
 def _interpolated(rows: Any, n: Any, q: Any, method: str, weak: bool) -> Any:

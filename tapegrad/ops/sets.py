@@ -195,6 +195,7 @@ def setxor1d(ar1: Any, ar2: Any, assume_unique: Any = False) -> Any:
     np.trim_zeros,
     cases=_cases(
         call((3,)),
+        *((call((2, 3), axis=-1),) if np.lib.NumpyVersion(np.__version__) >= "2.2.0" else ()),
         examples=(
             (call(np.array([0.0, 1.0, 0.0, 2.0, 0.0])), (np.array([0.0, 1, 1, 1, 0]),)),
             (call(np.array([0.0, 1.0, 0.0]), trim="F"), (np.array([0.0, 1, 1]),)),

@@ -263,6 +263,8 @@ def svd_vjp(g: Any, y: Any, _a: Any, *, _full_matrices: bool = True) -> Any:
             call((3, 2), compute_uv=False),
             call((2, 2, 3), compute_uv=False),
         ),
+        # What is drawn isn't Hermitian.
+        examples=((call(np.diag([2.0, -3.0]), compute_uv=False, hermitian=True), (np.diag([1.0, -1.0]),)),),
         analytic=False,
     ),
     note="of vectors nan where singular values repeat, and where the loss depends on the basis of a complement",

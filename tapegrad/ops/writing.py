@@ -20,13 +20,17 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     """dst[where] = src[where]."""
     dst = _target("np.copyto", dst)
     dtype = getattr(src, "dtype", None)
+    if dtype is None and type(src) in (float, complex) and casting != "unsafe":  # NEP 50: only its kind counts.
+        dtype = np.result_type(dst.dtype, src)
     if dtype is not None and not np.can_cast(dtype, dst.dtype, casting):
         raise DTypeError(f"np.copyto: can't cast from {dtype} to {dst.dtype} according to the rule {casting!r}")
     if where is True:
         dst[...] = src
         return
+    while np.ndim(src) > dst.ndim and src.shape[0] == 1:  # NumPy drops leading ones.
+        src = src[0]
     mask = np.broadcast_to(np.asarray(where, bool), dst.shape)
-    dst[mask] = np.broadcast_to(src, dst.shape)[mask] if np.ndim(src) else src
+    dst[mask] = np.broadcast_to(src, dst.shape)[mask]
 
 
 def _cycled(values: Any, positions: Any) -> Any:
@@ -48,7 +52,10 @@ def put(a: Any, ind: Any, v: Any, mode: Any = "raise") -> None:
         wrong = numbers[(numbers < -a.size) | (numbers >= a.size)][0]
         raise IndexError(f"index {wrong} is out of bounds for axis 0 with size {a.size}")
     numbers = np.clip(numbers, 0, a.size - 1) if mode == "clip" else numbers % a.size
-    a[np.unravel_index(numbers, a.shape)] = _cycled(v, np.arange(numbers.size))
+    if a.ndim:
+        a[np.unravel_index(numbers, a.shape)] = _cycled(v, np.arange(numbers.size))
+    else:
+        a[()] = _cycled(v, numbers.size - 1)
 
 
 @composite(np.putmask, note="writes into its first argument")
@@ -85,7 +92,10 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     if axis is None:
         if indices.ndim != 1:
             raise ValueError("when axis=None, `indices` must have a single dimension.")
-        arr[np.unravel_index(indices % arr.size, arr.shape)] = values
+        wrong = indices[(indices < -arr.size) | (indices >= arr.size)]
+        if wrong.size:
+            raise IndexError(f"index {wrong[0]} is out of bounds for axis 0 with size {arr.size}")
+        arr[np.unravel_index(indices % max(arr.size, 1), arr.shape)] = values
         return
     if indices.ndim != arr.ndim:
         raise ValueError("`indices` and `arr` must have the same number of dimensions")
@@ -113,7 +123,8 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
             raise ValueError("All dimensions of input must be of equal length")
         step = 1 + int(np.cumprod(a.shape[:-1]).sum())
     numbers = np.arange(a.size)[:end:step]
-    a[np.unravel_index(numbers, a.shape)] = _cycled(val, np.arange(numbers.size))
+    if np.size(val):
+        a[np.unravel_index(numbers, a.shape)] = _cycled(val, np.arange(numbers.size))
 
 
 def at(ufunc: Any, a: Any, indices: Any, b: Any = None) -> None:
@@ -121,30 +132,46 @@ def at(ufunc: Any, a: Any, indices: Any, b: Any = None) -> None:
 
     Round after round takes the next of those that name the same place; sums are added up at once.
     """
-    name = name_of(ufunc.at)
-    a = _target(name, a)
-    operands: tuple[Any, ...] = () if b is None else (b,)
-    if all(not isinstance(i, (list, np.ndarray)) for i in (indices if isinstance(indices, tuple) else (indices,))):
+    a = _target(name_of(ufunc.at), a)
+    items = indices if isinstance(indices, tuple) else (indices,)
+    if not any(isinstance(i, list) or getattr(i, "shape", ()) for i in items):
         a[indices] = ufunc(a[indices], *(() if b is None else (b,)))  # No place is named twice.
         return
-    places = np.arange(a.size).reshape(a.shape)[indices]
-    if operands and np.ndim(b) < places.ndim:
-        operands = (np.broadcast_to(b, places.shape),) if np.ndim(b) else (b,)
-    elif operands and np.ndim(b):
-        operands = (np.broadcast_to(b, places.shape),)
-    flat = places.reshape(-1)
-    values = [o.reshape(-1) if np.ndim(o) else o for o in operands]
-    if ufunc in (np.add, np.subtract) and np.ndim(operands[0]):
-        numbers, which = np.unique(flat, return_inverse=True)
-        at_once = np.unravel_index(numbers, a.shape)
-        a[at_once] = ufunc(a[at_once], scattered(values[0], which.reshape(-1), numbers.shape))
+    table, rows = _rows(a, indices, items)
+    values = [] if b is None else [_per_row(b, a, rows, a.shape[len(table) :])]
+    rows = rows.reshape(-1)
+    if ufunc in (np.add, np.subtract):
+        numbers, which = np.unique(rows, return_inverse=True)
+        there = np.unravel_index(numbers, table)
+        total = scattered(values[0], which.reshape(-1), (len(numbers), *values[0].shape[1:]))
+        a[there] = ufunc(a[there], total)
         return
-    order = np.argsort(flat, kind="stable")
-    ranked = flat[order]
-    first = np.searchsorted(ranked, ranked)  # where each group begins
-    turn = np.empty_like(flat)
-    turn[order] = np.arange(flat.size) - first
-    for n in range(int(turn.max()) + 1 if flat.size else 0):
-        now = turn == n
-        at_once = np.unravel_index(flat[now], a.shape)
-        a[at_once] = ufunc(a[at_once], *(v[now] if np.ndim(v) else v for v in values))
+    order = np.argsort(rows, kind="stable")
+    ranked = rows[order]
+    turn = np.arange(rows.size) - np.searchsorted(ranked, ranked)  # whose first, second, ... of its row each is
+    by_turn = np.argsort(turn, kind="stable")
+    for now in np.split(order[by_turn], np.cumsum(np.bincount(turn))[:-1]) if rows.size else ():
+        there = np.unravel_index(rows[now], table)
+        a[there] = ufunc(a[there], *(v[now] for v in values))
+
+
+def _rows(a: Any, indices: Any, items: Any) -> tuple[tuple[int, ...], Any]:
+    """The leading axes that arrays of integers index, and the numbers that they name, counted through these axes.
+
+    Of any other index, all axes and single elements: then the cost is that of ``a``, not of what is named.
+    """
+    items = [np.asarray(i) for i in items if i is not None and i is not ... and not isinstance(i, slice)]
+    if (isinstance(indices, tuple) and len(items) < len(indices)) or any(i.dtype.kind not in "iu" for i in items):
+        return a.shape, np.arange(a.size).reshape(a.shape)[indices]
+    table = a.shape[: len(items)]
+    for n, i in zip(table, items, strict=True):
+        if i.size and (i.min() < -n or i.max() >= n):
+            raise IndexError(f"an index of {i.min()} to {i.max()} is out of bounds for an axis with size {n}")
+    return table, np.ravel_multi_index(np.broadcast_arrays(*items), table, mode="wrap")
+
+
+def _per_row(b: Any, a: Any, rows: Any, rest: tuple[int, ...]) -> Any:
+    """The values as one array for each of the rows. (Where ``b`` has fewer axes, NumPy 2.4 itself goes wrong.)"""
+    if not hasattr(b, "shape"):
+        b = np.asarray(b, np.result_type(a.dtype, b) if type(b) in (int, float, complex) else None)
+    return np.broadcast_to(b, rows.shape + rest).reshape(rows.size, *rest)

@@ -1,5 +1,6 @@
 """From the cases of a function to calls of it: which stand in the table, and what to hand to each."""
 
+import functools
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Trial:
     def __str__(self) -> str:
         return f"{self.known.name}-{self.number}"
 
-    @property
+    @functools.cached_property
     def slots(self) -> list[Slot]:
         """The operands that are drawn, in order."""
         found = []
@@ -77,14 +78,20 @@ def invoke(known: Known, operands: Sequence[Any], parameters: dict[str, Any]) ->
     So with ``operator.getitem``, which takes no keywords, and ``np.reshape``, whose ``shape`` had another
     name in NumPy 2.0.
     """
-    try:
-        names = set(inspect.signature(known.function).parameters)
-    except ValueError:  # A ufunc, before NumPy 2.4.
-        return known.function(*operands, **parameters)
-    variadic = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(known.function).parameters.values())
-    placed = [] if variadic else [name for name in parameters if name not in names]
+    names = _keywords(known.function)
+    placed = [] if names is None else [name for name in parameters if name not in names]
     rest = {name: value for name, value in parameters.items() if name not in placed}
     return known.function(*operands, *(parameters[name] for name in placed), **rest)
+
+
+@functools.cache
+def _keywords(function: Any) -> frozenset[str] | None:
+    """The parameters that the function names; None where it takes any, or doesn't say."""
+    try:
+        found = inspect.signature(function).parameters
+    except ValueError:  # A ufunc, before NumPy 2.4.
+        return None
+    return None if any(p.kind is p.VAR_KEYWORD for p in found.values()) else frozenset(found)
 
 
 def checked() -> list[Known]:
