@@ -25,7 +25,8 @@ Array = np.ndarray[Any, Any]
 Pool = Callable[..., Any]
 
 POOLS: dict[str, Pool] = {"max": nn.max_pool2d, "avg": nn.avg_pool2d}
-EXTRAS = {"matplotlib": "matplotlib", "sklearn": "scikit-learn", "tqdm": "tqdm"}  # module -> its name on PyPI
+# module -> its name on PyPI
+EXTRAS = {"matplotlib": "matplotlib", "sklearn": "scikit-learn", "threadpoolctl": "threadpoolctl", "tqdm": "tqdm"}
 BATCH = 32  # images for each step
 RATE = 0.05  # learning rate at the start; it falls to 0 along a line
 MOMENTUM = 0.9
@@ -308,8 +309,11 @@ def main(given: Sequence[str] | None = None) -> int:
     if missing:
         print(f'{" and ".join(missing)} missing; install with: pip install "tapegrad[examples]"', file=sys.stderr)
         return 1
+    from threadpoolctl import threadpool_limits
+
     digits = load_digits(options.seed)
-    learned = train(digits, POOLS[options.pool], options.epochs, options.seed)
+    with threadpool_limits(1):  # On products as small as these, the threads of BLAS wait more than they work.
+        learned = train(digits, POOLS[options.pool], options.epochs, options.seed)
     correct = accuracy(learned.taken, digits.test_labels)
     epochs = f"{options.epochs} epoch{'s' if options.epochs > 1 else ''}"
     title = (
