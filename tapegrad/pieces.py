@@ -227,13 +227,13 @@ class _Write(Step):
     """[position, WRITE, place, spec of the value, spec of the buffer, value's entry, state before]: the next state."""
 
     def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-        (value, spec), (value_entry, before) = operands, wanted
+        (value, _spec), (value_entry, before) = operands, wanted
         buffer = g.settled()
         if value_entry is not None:
             yield value_entry, _as_written(_read(buffer, y), value)
         if before is not None:
             _clear(buffer, y)
-            yield before, Account(spec, buffer)
+            yield before, g  # Settled, and nobody else's.
 
 
 class _Open(Step):

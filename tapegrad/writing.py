@@ -51,19 +51,20 @@ def setitem(t: Any, index: Any, value: Any, what: str = "t[index] = value") -> N
         storage.make_stale()
         if (storage.is_leaf and not enabled) or (parent is None and storage.state is None):
             return
-        _go_on(storage, place, written, parent, None if whole else storage.state)
-    for tape in STATE.get().tapes:
-        tape.observe(fact(storage.state, alias.array()))
+        entry = _go_on(storage, place, written, parent, None if whole else storage.state)
+    if entry is not None:
+        for tape in STATE.get().tapes:
+            tape.observe(fact(entry, alias.array()))
 
 
-def _go_on(storage: Storage, place: Place, written: Any, parent: Entry | None, before: Entry | None) -> None:
-    """Make the state after a write the present one."""
-    if parent is None and before is None:
-        storage.state = None
-        return
-    given = spec_of(written) if hasattr(written, "dtype") else written
-    entry: Entry = [next(POSITIONS), WRITE, place, given, storage.spec, parent, before]
+def _go_on(storage: Storage, place: Place, written: Any, parent: Entry | None, before: Entry | None) -> Entry | None:
+    """Make the state after a write the present one: its entry, None where it records nothing."""
+    entry: Entry | None = None
+    if parent is not None or before is not None:
+        given = spec_of(written) if hasattr(written, "dtype") else written
+        entry = [next(POSITIONS), WRITE, place, given, storage.spec, parent, before]
     storage.state = entry
+    return entry
 
 
 def gather(t: Any) -> None:
@@ -123,7 +124,7 @@ def _refuse_overlap(alias: Alias, index: Any, value: Any, what: str) -> None:
     kin = getattr(value, "_kin", None)
     if type(kin) is not Alias or kin.storage is not alias.storage or not _is_mask(index):
         return
-    if np.may_share_memory(kin.array(), alias.array(), max_work=10_000):
+    if np.shares_memory(kin.array(), alias.array()):
         raise WriteError(
             f"{what}: with a mask, NumPy itself computes this wrongly where the value overlaps the target; "
             f"assign value.copy()"

@@ -153,6 +153,15 @@ NOT_MATTERING_OF = {
     ("corrcoef", "bias"): "has had no effect since NumPy 1.10, and warns",
     ("corrcoef", "ddof"): "has had no effect since NumPy 1.10, and warns",
 }
+_BY_LIKE = "by like= alone: tests/ops/test_creation.py"
+_WRITES = "returns nothing: tests/storage"
+# Functions whose calls aren't tried with the others', with the reason.
+WITHOUT_CASES = {
+    **dict.fromkeys(names("array asarray asanyarray ascontiguousarray asfortranarray asarray_chkfinite"), _BY_LIKE),
+    **dict.fromkeys(names("require full_like"), _BY_LIKE),
+    **dict.fromkeys(names("copyto put putmask place put_along_axis fill_diagonal"), _WRITES),
+    "trapz": "until NumPy 2.3 the old name of trapezoid, which warns",
+}
 # Of ufuncs: dtype, casting and order go to NumPy's own loop in the engine, where tests/engine has them; where=
 # leaves what out= holds, and is with the writes.
 OF_UFUNCS = frozenset({"where", "casting", "order", "dtype", "axes", "axis", "keepdims"})
@@ -178,6 +187,14 @@ def unmet_keywords(known: Known) -> list[str]:
     if isinstance(known.function, np.ufunc):
         met |= OF_UFUNCS
     return [name for name in names if name not in met and name not in NOT_MATTERING]
+
+
+def test_every_function_with_a_gradient_has_cases() -> None:
+    known = {name: TABLE[named(name)] for name in FUNCTIONS if named(name) in TABLE}
+    without = {name for name, k in known.items() if k.kind in ("primitive", "composite") and k.cases is None}
+    assert without == {name for name in WITHOUT_CASES if name in known}, (
+        "give these functions cases, or say in WITHOUT_CASES who tries them"
+    )
 
 
 def test_every_keyword_of_numpys_functions_is_met_by_a_case() -> None:

@@ -83,7 +83,7 @@ def _rows(x: Any) -> Any:
     return x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
 
 
-@composite(np.linalg.matmul)
+@composite(np.linalg.matmul, cases=Cases(calls=(call((2, 3), (3, 2)), call((3,), (2, 3, 1)))))
 def linalg_matmul(x1: Any, x2: Any, /) -> Any:
     """``np.matmul``."""
     return np.matmul(x1, x2)
@@ -166,7 +166,7 @@ def outer_vjp(g: Any, _y: Any, a: Any, b: Any, *, _out: Any = None) -> Any:
     )
 
 
-@composite(np.linalg.outer)
+@composite(np.linalg.outer, cases=Cases(calls=(call((2,), (3,)),)))
 def linalg_outer(x1: Any, x2: Any, /) -> Any:
     """``np.outer`` of vectors."""
     x1, x2 = (x if hasattr(x, "ndim") else np.asarray(x) for x in (x1, x2))
@@ -230,7 +230,10 @@ def tensordot_vjp(g: Any, _y: Any, a: Any, b: Any, *, axes: Any = 2) -> Any:
     return a_bar, b_bar
 
 
-@composite(np.linalg.tensordot)
+@composite(
+    np.linalg.tensordot,
+    cases=Cases(calls=(call((2, 3), (3, 2), axes=1), call((2, 3), (2, 3)), call((2, 3), (2, 3), axes=([0], [0])))),
+)
 def linalg_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
     """``np.tensordot``."""
     return np.tensordot(x1, x2, axes=axes)

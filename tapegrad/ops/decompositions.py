@@ -64,6 +64,11 @@ class Hermitian(Domain):
 # ---------------------------------------------------------------- cholesky
 
 
+_OF_A_DIAGONAL = tuple(
+    (call(np.diag([4.0, 9.0]), upper=upper), (np.array([[1 / 4, 1 / 4], [1 / 4, 1 / 6]]),)) for upper in (False, True)
+)
+
+
 @partial(primitive, name="np.linalg.cholesky")
 def cholesky_of(a: Any, upper: bool | None = None) -> Any:
     """``np.linalg.cholesky``; with ``upper=None``, of the Hermitian part of ``a``."""
@@ -77,10 +82,7 @@ def cholesky_of(a: Any, upper: bool | None = None) -> Any:
     cases=Cases(
         domain=Hermitian(2.0, 3.0),
         calls=(call((3, 3)), call((1, 1)), call((2, 3, 3)), call((0, 0)), call((0, 2, 2))),
-        examples=(
-            (call(np.diag([4.0, 9.0]), upper=False), (np.array([[1 / 4, 1 / 4], [1 / 4, 1 / 6]]),)),
-            (call(np.diag([4.0, 9.0]), upper=True), (np.array([[1 / 4, 1 / 4], [1 / 4, 1 / 6]]),)),
-        ),
+        examples=_OF_A_DIAGONAL,
         analytic=False,
         note="the symmetric gradient",
     ),
@@ -98,7 +100,13 @@ def half_lower(x: Any) -> Any:
     return np.where(np.tri(n, dtype=bool), np.where(eye_of(n), x / 2, x), 0)
 
 
-@composite(np.linalg.cholesky, note="the symmetric gradient")
+@composite(
+    np.linalg.cholesky,
+    cases=Cases(
+        domain=Hermitian(2.0, 3.0), calls=(call((1, 1)), call((0, 0))), examples=_OF_A_DIAGONAL, analytic=False
+    ),
+    note="the symmetric gradient",
+)
 def cholesky(a: Any, /, *, upper: bool = False) -> Any:
     """The lower triangular factor, or the upper one."""
     return cholesky_of(a, upper=bool(upper))

@@ -188,7 +188,21 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
     return counts / (edges[1:] - edges[:-1]) / np.sum(counts), edges
 
 
-@composite(np.histogramdd, note="as np.histogram")
+@composite(
+    np.histogramdd,
+    cases=Cases(
+        domain=DISTINCT,
+        complex=False,
+        analytic=False,
+        calls=(
+            call([(5,), (5,)], bins=3, density=True),
+            call((6, 2), bins=[3, 4], range=None, weights=np.arange(1.0, 7.0)),
+            call((4, 2), bins=(_WIDE, 2), range=[None, (-1.5, 2.5)], density=False),
+        ),
+        neutral=False,
+    ),
+    note="as np.histogram",
+)
 def histogramdd(sample: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
     """The sum of the weights in each box, and the edges along each axis."""
     if getattr(sample, "ndim", 1) == 2:

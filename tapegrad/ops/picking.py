@@ -160,7 +160,17 @@ def _shared(g: Any, masks: Sequence[Any], operands: Sequence[Any]) -> Any:
     return [lambda m=m, c=c: unbroadcast(select(m, g), c.shape) for m, c in zip(masks, operands, strict=True)]
 
 
-@composite(np.choose, note="the numbers are constant")
+@composite(
+    np.choose,
+    cases=Cases(
+        calls=(
+            call(np.array([1, 0, 1]), [(3,), (2, 3)]),
+            call(np.array([[4], [-1]]), [(2,), 1.0, ()], mode="wrap"),
+            call(np.array([2, -1]), [(2,), (1,)], mode="clip"),
+        )
+    ),
+    note="the numbers are constant",
+)
 def choose(a: Any, choices: Any, out: Any = None, mode: Any = "raise") -> Any:
     """By numbers in ``a``, from a sequence of arrays, or from one array along its first axis."""
     if out is not None:
@@ -195,7 +205,10 @@ def selected_vjp(g: Any, _y: Any, *operands: Any, conditions: Any) -> Any:
     return tuple(_shared(g, [*masks, rest], operands))
 
 
-@composite(np.select)
+@composite(
+    np.select,
+    cases=Cases(calls=(call([_ROW, ~_ROW[::-1]], [(4,), (4,)]), call([_ROW], [(2, 1)], default=2.0))),
+)
 def select_first(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """The choice of the first condition that holds, else the default, which may be a tensor among tensors."""
     if len(condlist) != len(choicelist):
@@ -311,7 +324,10 @@ def _value_part(c: Any, shape: tuple[int, ...]) -> Any:
     return unbroadcast(c, shape[max(len(shape) - c.ndim, 0) :]).reshape(shape)
 
 
-@composite(np.insert)
+@composite(
+    np.insert,
+    cases=Cases(calls=(call((2, 3), 1, (3,), axis=0), call((4,), [2, 0], (2,))), complex=False, analytic=False),
+)
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     """The values put in before the places that ``obj`` names."""
     arr, values = (x if hasattr(x, "dtype") else np.asarray(x) for x in (arr, values))

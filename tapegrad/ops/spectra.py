@@ -108,13 +108,27 @@ def eigh_vjp(g: Any, y: Any, _a: Any, *, UPLO: Any = None) -> Any:
     return v @ np.where(eye_of(w.shape[-1]), gw[..., None, :], core) @ mH(v)
 
 
-@composite(np.linalg.eigh, note="the symmetric gradient; of vectors nan where eigenvalues repeat")
+# Of the triangle that isn't read no difference tells, so that matrices are given.
+def _given(matrix: Any) -> Cases:
+    return Cases(
+        domain=Hermitian(1.0, 2.0),
+        calls=(call((1, 1)), call((0, 0))),
+        examples=((call(matrix), (np.eye(2),)), (call(matrix, UPLO="U"), (np.eye(2),))),
+        analytic=False,
+    )
+
+
+@composite(
+    np.linalg.eigh,
+    cases=_given(np.diag([1.0, 3.0])),
+    note="the symmetric gradient; of vectors nan where eigenvalues repeat",
+)
 def eigh(a: Any, UPLO: Any = "L") -> Any:
     """Eigenvalues and eigenvectors of a Hermitian matrix, of which one triangle is read."""
     return eigh_of(a, UPLO=UPLO)
 
 
-@composite(np.linalg.eigvalsh, note="the symmetric gradient")
+@composite(np.linalg.eigvalsh, cases=_given(np.array([[2.0, 1.0], [1.0, 2.0]])), note="the symmetric gradient")
 def eigvalsh(a: Any, UPLO: Any = "L") -> Any:
     """The eigenvalues that ``eigh`` gives: the gradient needs the vectors anyway."""
     return eigh_of(a, UPLO=UPLO)[0]

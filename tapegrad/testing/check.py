@@ -152,8 +152,20 @@ def widened(value: Any) -> Any:
 
 def outputs(result: Any) -> list[Any]:
     """The floating and complex arrays (or tensors) among the outputs of a function, in order."""
-    parts = result if isinstance(result, (tuple, list)) else [result]
-    return [y if hasattr(y, "dtype") else np.asarray(y) for y in parts if differentiable(y)]
+    return [y if hasattr(y, "dtype") else np.asarray(y) for y in parts_of(result) if differentiable(y)]
+
+
+def parts_of(result: Any) -> Iterator[Any]:
+    """What a result holds, in order: itself, or what its lists and tuples hold.
+
+    >>> list(parts_of((1, [2, (3,)])))
+    [1, 2, 3]
+    """
+    if isinstance(result, (tuple, list)):
+        for part in result:
+            yield from parts_of(part)
+    else:
+        yield result
 
 
 def random_seeds(f: Function, args: Sequence[Any], rng: np.random.Generator) -> list[Any]:

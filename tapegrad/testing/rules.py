@@ -19,6 +19,7 @@ from tapegrad.testing.check import (
     compare_with_differences,
     complex_step,
     outputs,
+    parts_of,
     random_like,
     random_seeds,
     vjp,
@@ -100,8 +101,7 @@ def _bytes(arrays: Sequence[Any]) -> list[bytes]:
 
 
 def _plain(result: Any) -> list[Any]:
-    parts = result if isinstance(result, (tuple, list)) else [result]
-    return [part.numpy() if isinstance(part, tg.Tensor) else np.asarray(part) for part in parts]
+    return [part.numpy() if isinstance(part, tg.Tensor) else np.asarray(part) for part in parts_of(result)]
 
 
 # ---------------------------------------------------------------- values and derivatives

@@ -9,6 +9,7 @@ imaginary part, so that the complex step has the gradient that tensors should ha
 
 import contextlib
 import operator
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,7 +62,7 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
     "0-d": lambda a: a[(*(0,) * a.ndim, ...)],
     "middle": lambda a: a[tuple(slice(1, -1) for _ in a.shape)],
     "last of list": lambda a: list(a)[-1],
-    "copy": lambda a: a.copy(),
+    "copy": np.copy,
 }
 PARTS: dict[str, Callable[[Any], Any]] = {"real": lambda a: a.real, "imag": lambda a: a.imag}  # of complex arrays
 
@@ -146,7 +147,7 @@ def _reduced(arrays: list[Any], at: int, name: str, other: int, axis: int) -> No
 
 
 def _matmul(arrays: list[Any], at: int, b: int, c: int) -> None:
-    if len(arrays[b].shape) != 2 or len(arrays[c].shape) != 2:
+    if not len(arrays[at].shape) == len(arrays[b].shape) == len(arrays[c].shape) == 2:
         raise ValueError("NumPy puts a result of shape (1, n, m) into an array of shape (n, m)")
     np.matmul(arrays[b], arrays[c], out=arrays[at])
 
@@ -173,7 +174,7 @@ def _require_writeable(a: Any) -> None:
 
 def _detach(arrays: list[Any], at: int) -> None:
     _require_writeable(arrays[at])
-    arrays.append(dropped(arrays[at]))
+    arrays.append(np.copy(dropped(arrays[at])))  # (The order in memory is the copy's, on both sides.)
 
 
 def _swap(arrays: list[Any], at: int) -> None:
@@ -290,11 +291,14 @@ def random_step(rng: Any, arrays: list[Any], kinds: Sequence[str]) -> Step:
         "putmask": [mask, b],
         "place": [mask, b],
         "sort": [int(rng.integers(-1, 1))],
-        "swap": [],
-        **dict.fromkeys(["buffer", "detach", "drop", "overlap"], []),
-        **dict.fromkeys(["combine", "in place unrecorded", "put_along_axis", "fill_diagonal", "scan"], [b]),
     }
-    return what, a, *details[what]
+    if what in ("combine", "in place unrecorded", "put_along_axis", "fill_diagonal", "scan"):
+        return what, a, b
+    return what, a, *details.get(what, [])
+
+
+def _is_mask(index: Any) -> bool:
+    return isinstance(index, np.ndarray) and index.dtype.kind == "b"
 
 
 def is_ambiguous(step: Step, arrays: list[Any]) -> bool:
@@ -302,20 +306,19 @@ def is_ambiguous(step: Step, arrays: list[Any]) -> bool:
     what, at, *details = step
     if what == "sort":
         return len(np.unique(arrays[at].real)) < arrays[at].size
-    if what not in ("write as it is", "in place at") or getattr(details[0], "dtype", None) != bool:
+    if what not in ("write as it is", "in place at") or not _is_mask(details[0]):
         return False
     return np.may_share_memory(arrays[at], arrays[details[-1]])
 
 
-# What the complex step can't follow, in programs on complex data.
+# What makes constants: differences can't follow it, since they would move these too.
 UNRECORDED = ("detach", "write unrecorded", "in place unrecorded", "view written unrecorded")
 
 
-def random_program(seed: int, length: int, x: Any) -> list[Step]:
-    """Steps that all work, from a seed."""
+def random_program(seed: int, length: int, x: Any, without: Sequence[str] = ()) -> list[Step]:
+    """Steps that all work, from a seed; ``without`` those of some kinds."""
     rng = np.random.default_rng(seed)
-    complex_data = x.dtype.kind == "c"
-    kinds = [what for what in STEPS if not complex_data or what not in (*UNRECORDED, "sort")]
+    kinds = [what for what in STEPS if what not in without]
     kinds += ["view", "view", "write", "write as it is", "in place", "in place at", "read"]
     steps: list[Step] = []
     arrays = [x * 1.0]
@@ -324,9 +327,11 @@ def random_program(seed: int, length: int, x: Any) -> list[Step]:
         if is_ambiguous(step, arrays):
             continue
         try:
-            take(step, arrays)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # Complex values into a real array, means of nothing.
+                take(step, arrays)
             possible = all(np.isfinite(array).all() and np.abs(array).max(initial=0) < 1e3 for array in arrays)
-        except (ValueError, IndexError, TypeError):
+        except (ValueError, IndexError, TypeError, Warning):
             possible = False
         if possible and max(array.size for array in arrays) <= 200:
             steps.append(step)
