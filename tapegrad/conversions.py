@@ -63,7 +63,7 @@ class Conversions:
         return bool(self._value)
 
     def __float__(self) -> float:
-        self._leaving("float()", ".item()")
+        self._leaving("float()", ".item(), or for a buffer to write into, np.zeros(n, like=tensor)")
         return float(self._value)
 
     def __int__(self) -> int:
@@ -71,7 +71,7 @@ class Conversions:
         return int(self._value)
 
     def __complex__(self) -> complex:
-        self._leaving("complex()", ".item()")
+        self._leaving("complex()", ".item(), or for a buffer to write into, np.zeros(n, like=tensor)")
         return complex(self._value)
 
     def __index__(self) -> int:

@@ -88,10 +88,29 @@ def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     y = known.run(*values, **parameters) if known.arity is not None else known.run(values, **parameters)
     y = _arrays(y, known)
     result = _result(known, y, operands, values, parameters, parents, recorded)
-    if type(y) is np.ndarray and type(result) is Tensor and (y.base is not None or any(y is v for v in values)):
-        for operand in operands:
-            if type(operand) is Tensor and result._kin is None and type(operand._kin) is not Alias:
-                link(operand, operand._value, result, y, y.base)
+    if type(y) is tuple:
+        for view, part in zip(result, y, strict=True):
+            _linked(known, view, part, operands, values, parameters)
+        return result
+    return _linked(known, result, y, operands, values, parameters)
+
+
+def _linked(
+    known: Any, result: Any, y: Any, operands: Sequence[Any], values: list[Any], parameters: dict[str, Any]
+) -> Any:
+    """The result, noted as a view of the operand that it shares memory with, if there is one."""
+    if type(y) is not np.ndarray or type(result) is not Tensor:
+        return result
+    if y.base is None and not any(y is value for value in values):
+        return result
+    for operand, x in zip(operands, values, strict=True):
+        if type(operand) is Tensor and result._kin is None:
+            if type(operand._kin) is not Alias:
+                link(operand, x, result, y, y.base)
+            elif np.may_share_memory(x, y):  # Once more, on the memory itself.
+                arrays = [o._kin.array() if o is operand else v for o, v in zip(operands, values, strict=True)]
+                live = known.run(*arrays, **parameters) if known.arity is not None else known.run(arrays, **parameters)
+                return view_of(operand._kin, live) if type(live) is np.ndarray else result
     return result
 
 
@@ -128,6 +147,8 @@ def _of_alias(known: Any, operand: Any, parameters: dict[str, Any]) -> Any:
     y = _arrays(y, known)
     if type(y) is np.ndarray and y.base is not None and np.may_share_memory(y, array):
         return view_of(alias, y)
+    if type(y) is tuple and all(part.base is not None and np.may_share_memory(part, array) for part in y):
+        return like(y, [view_of(alias, part) for part in y])
     return _result(known, y, (operand,), [operand._value], parameters, [operand._entry], operand._entry is not None)
 
 

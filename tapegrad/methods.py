@@ -35,8 +35,6 @@ class ArrayMethods:
     argpartition = _method(np.argpartition)
     argsort = _method(np.argsort)
     choose = _method(np.choose)
-    conj = _method(np.conj, "conj")
-    conjugate = _method(np.conj, "conjugate")
     cumprod = _method(np.cumprod)
     cumsum = _method(np.cumsum)
     diagonal = _method(np.diagonal)
@@ -50,6 +48,13 @@ class ArrayMethods:
     take = _method(np.take)
     trace = _method(np.trace)
     var = _method(np.var)
+
+    def conj(self) -> Any:
+        """``np.conj`` of this tensor; of a real one, itself."""
+        kind = self.dtype.kind  # type: ignore[attr-defined]
+        return np.conj(self) if kind == "c" else self  # type: ignore[call-overload]
+
+    conjugate = conj
 
     def clip(self, min: Any = None, max: Any = None, **kwargs: Any) -> Any:
         """``np.clip(self, min, max)``; either bound may be left out."""

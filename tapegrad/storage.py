@@ -50,8 +50,7 @@ class Storage:
 
     def __init__(self, buffer: Any, home: Entry | None, layout: Layout, spec: Spec) -> None:
         self.spec = spec_of(buffer)
-        # By id, weak references to tensors whose value and entry are those of now. (A new tensor may take the id
-        # of one that has died: so this stays as short as what is alive.)
+        # By id, weak references to tensors whose value and entry are those of now.
         self.fresh: dict[int, Any] = {}
         self.numbers: dict[Any, Any] = {}  # dtype -> the number of each element
         self.lock = threading.RLock()  # Threads may fill one buffer, each its own part.
@@ -90,6 +89,9 @@ class Storage:
         """Give a tensor its value and entry of now."""
         tensor._node, tensor._array = entry, value
         self.fresh[id(tensor)] = ref(tensor)
+        count = len(self.fresh)
+        if count > 32 and not count & (count - 1):
+            self.fresh = {key: reference for key, reference in self.fresh.items() if reference() is not None}
 
     def entry_of(self, place: Place, own: bool = False) -> Entry | None:
         """The entry of what lies there, in the present state; ``own``: of the tensor that the buffer came from."""

@@ -25,9 +25,9 @@ from tapegrad.primitive import TABLE, name_of
 from tapegrad.recording import STATE, enable_grad
 from tapegrad.roads import road_of, single
 from tapegrad.shapes import Spec, cast, read_only, seed_like, spec_of
-from tapegrad.storage import Alias, alias_of, refresh
+from tapegrad.storage import Alias, alias_of, alone, refresh
 from tapegrad.tape import replay
-from tapegrad.writing import setitem
+from tapegrad.writing import gather, setitem
 
 _reshape = single(TABLE[np.reshape])
 _transpose = single(TABLE[np.transpose])
@@ -161,7 +161,7 @@ class Tensor(Operators, Conversions, ArrayMethods):
     @property
     def strides(self) -> tuple[int, ...]:
         """Bytes from one element to the next, along each axis."""
-        return np.asarray(self._value).strides
+        return self._kin.layout.strides if type(self._kin) is Alias else np.asarray(self._value).strides
 
     @property
     def T(self) -> Any:  # noqa: N802
@@ -180,15 +180,28 @@ class Tensor(Operators, Conversions, ArrayMethods):
         """The real part; of a real tensor, itself."""
         return call(np.real, (self,), {}) if self._spec.dtype.kind == "c" else self
 
+    @real.setter
+    def real(self, value: Any) -> None:
+        self.real[...] = value
+
     @property
     def imag(self) -> Any:
         """The imaginary part."""
         return call(np.imag, (self,), {})
 
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        if self._spec.dtype.kind != "c":
+            raise TypeError("array does not have imaginary part to set")
+        self.imag[...] = value
+
     @property
     def flat(self) -> Any:
         """The elements in a row, to read: index it, iterate over it."""
-        return self.reshape(-1)
+        row = self.reshape(-1)
+        if row._kin is None:
+            alias_of(row).writeable = False  # A copy: what is written to it would not be written here.
+        return row
 
     # -------------------------------- gradients
 
@@ -205,15 +218,21 @@ class Tensor(Operators, Conversions, ArrayMethods):
             raise RecordingError(
                 "requires_grad: only a leaf can be changed; use .detach() for a tensor that doesn't record"
             )
-        value_now, entry = self._value, self._entry
+        kin = self._kin
+        if type(kin) is Tensor or (type(kin) is Alias and not kin.own):
+            raise RecordingError("requires_grad: this tensor is a view; switch that of the tensor that it is a view of")
+        if not alone(self):
+            kin = alias_of(self)  # So that the views follow.
+        array, entry = np.asarray(self._value), self._entry
         if value:
             entry = getattr(self, "_frozen", None) or _leaf_entry(self._spec, "requires_grad=True")
         else:
             self._frozen, entry = entry, None
-        if type(self._kin) is Alias:
-            self._kin.storage.make_stale()
-            self._kin.storage.adopt(entry, self._kin.layout, self._spec)
-        self._entry, self._value = entry, np.asarray(value_now)
+        if type(kin) is Alias:
+            kin.storage.make_stale()
+            kin.storage.adopt(entry, kin.layout, self._spec)
+            kin.storage.keep(self, array, entry)
+        self._entry, self._value = entry, array
 
     @property
     def is_leaf(self) -> bool:
@@ -322,8 +341,8 @@ class Tensor(Operators, Conversions, ArrayMethods):
         return np.array(value, spec.dtype)
 
     def detach(self) -> Any:
-        """The same value in a tensor that doesn't record; no gradient passes."""
-        return make(self._value, None, self._spec)
+        """The same value in a tensor that doesn't record; no gradient passes. Neither sees a write to the other."""
+        return make(_writeable(self._value), None, self._spec)
 
     def register_hook(self, function: Callable[[Any], Any]) -> Handle:
         """Call ``function(cotangent)`` in every replay that reaches this value, with the whole cotangent.
@@ -338,6 +357,8 @@ class Tensor(Operators, Conversions, ArrayMethods):
         >>> y.sum().backward()
         [1. 1.]
         """
+        if type(self._kin) is Alias:
+            gather(self)
         entry = self._entry
         if entry is None:
             raise RecordingError("register_hook: this tensor records nothing, so no cotangent ever reaches it")
@@ -390,11 +411,11 @@ class Tensor(Operators, Conversions, ArrayMethods):
 
     def flatten(self, order: Any = "C") -> Any:
         """A copy with one axis."""
-        return call(np.ravel, (self,), {"order": order})
+        return np.copy(np.ravel(self, order))
 
     def copy(self, order: Any = "C") -> Any:
         """A copy; recorded, where the tensor records."""
-        return call(np.copy, (self,), {})
+        return call(np.copy, (self,), {"order": order})
 
     def astype(
         self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
@@ -404,6 +425,8 @@ class Tensor(Operators, Conversions, ArrayMethods):
             raise TypeError(
                 f"Cannot cast array data from {self.dtype!r} to {np.dtype(dtype)!r} according to the rule {casting!r}"
             )
+        if not copy and np.dtype(dtype) == self.dtype:
+            return self
         return cast(self, np.dtype(dtype))
 
     __getitem__ = single(TABLE[operator.getitem])
@@ -530,5 +553,10 @@ def lifted(value: Any, entry: Entry | None) -> Any:
 def _own_tensor(total: Any) -> Any:
     """The gradient of a recorded sweep as a tensor of the leaf's own: two leaves may have been given one."""
     if type(total) is Tensor:
-        return make(total._value, total._entry, total._spec)
+        return make(_writeable(total._value), total._entry, total._spec)
     return make(np.array(total), None)
+
+
+def _writeable(value: Any) -> Any:
+    """A value that a tensor of its own may be written through: a copy of one that repeats by strides."""
+    return value.copy() if type(value) is np.ndarray and not value.flags.writeable else value

@@ -1,6 +1,8 @@
 """Writing: ``t[index] = value``, ``t += u`` and ``out=t``."""
 
 import math
+import opcode
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +16,8 @@ from tapegrad.pieces import WRITE, Layout, Place, strided
 from tapegrad.recording import STATE
 from tapegrad.shapes import cast, spec_of
 from tapegrad.storage import Alias, Storage, alias_of, alone, is_basic, place_of
+
+_STORE_SUBSCR = opcode.opmap["STORE_SUBSCR"]
 
 
 def setitem(t: Any, index: Any, value: Any, what: str = "t[index] = value") -> None:
@@ -35,8 +39,11 @@ def setitem(t: Any, index: Any, value: Any, what: str = "t[index] = value") -> N
     place: Place
     if basic:
         place = place_of(alias, index)
-        if type(value) is type(t) and _is_same(value, storage, place):
-            return  # y[i] += u ends in an assignment of what was written already.
+        if type(value) is type(t) and type(value._kin) is Alias and value._kin.storage is storage:
+            if value._kin.layout == place:
+                return  # y[i] += u ends in an assignment of what was written already.
+            if type(index) is int:
+                _refuse_shuffling(what)
     else:
         _refuse_overlap(alias, index, value, what)
         place = storage.places(alias.layout, index, writing=True)
@@ -81,9 +88,14 @@ def gather(t: Any) -> None:
         storage.keep(t, value, entry)
 
 
-def _is_same(value: Any, storage: Any, layout: Layout) -> bool:
-    kin = value._kin
-    return type(kin) is Alias and kin.storage is storage and kin.layout == layout
+def _refuse_shuffling(what: str) -> None:
+    """Raise where no assignment in Python asked for a part of an array to be put in place of another.
+
+    ``rng.shuffle(t)`` swaps rows by views, from C, and would write one row to both places.
+    """
+    frame: Any = sys._getframe(2)
+    if frame.f_code.co_code[frame.f_lasti] != _STORE_SUBSCR:
+        raise WriteError(f"{what}: rng.shuffle and the like can't swap parts of a tensor; take t[rng.permutation(n)]")
 
 
 def _covers(layout: Layout, storage: Any) -> bool:

@@ -162,7 +162,8 @@ def block(arrays: Any) -> Any:
         raise ValueError(f"List depths are mismatched: np.block met arrays at depths {sorted(depths)}")
     (depth,) = depths
     ndim = max(depth, *(len(np.shape(a)) for a in blocks))
-    return _joined(arrays, depth, ndim)
+    joined = _joined(arrays, depth, ndim)
+    return joined if depth else np.copy(joined)
 
 
 def _leaves(arrays: Any, depth: int) -> tuple[set[int], list[Any]]:

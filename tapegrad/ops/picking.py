@@ -362,8 +362,8 @@ def resize(a: Any, new_shape: Any) -> Any:
     if not flat.size or not size:
         return np.zeros_like(flat, shape=shape)
     if size > flat.size:
-        flat = np.tile(flat, -(-size // flat.size))
-    return flat[:size].reshape(shape)
+        return np.tile(flat, -(-size // flat.size))[:size].reshape(shape)
+    return np.copy(flat[:size]).reshape(shape)
 
 
 # ---------------------------------------------------------------- seen through a window

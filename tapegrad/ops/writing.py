@@ -11,7 +11,7 @@ from tapegrad.shapes import scattered
 
 def _target(name: str, a: Any) -> Any:
     if isinstance(a, np.ndarray):
-        raise WriteError(f"{name}: a recording tensor can't be written into a plain array; make it np.zeros(n, like=x)")
+        raise WriteError(f"{name}: a tensor can't be written into a plain array; make that by np.zeros(n, like=x)")
     return a
 
 

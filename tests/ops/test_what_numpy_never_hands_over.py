@@ -146,11 +146,20 @@ def test_methods_of_arrays_are_right_or_raise():
     raises(lambda: X.dot(t))
 
 
-def test_shuffling_raises_and_changes_nothing():
-    t = tg.tensor(X) * 1
-    with pytest.warns(UserWarning, match="shuffling"), pytest.raises(tg.TapegradError):
+@pytest.mark.parametrize("recording", [False, True])
+def test_shuffling_rows_raises_and_changes_nothing(recording):
+    rows = np.arange(8.0).reshape(4, 2)
+    t = tg.tensor(rows, requires_grad=recording) * 1
+    with pytest.warns(UserWarning, match="shuffling"), pytest.raises(tg.TapegradError, match="permutation"):
         np.random.default_rng(0).shuffle(t)
-    assert t.tolist() == X.tolist()
+    assert t.tolist() == rows.tolist()
+    t[0] = t[1]  # What Python assigns is another thing.
+    assert t.tolist() == rows[[1, 1, 2, 3]].tolist()
+
+
+def test_shuffling_a_leaf_raises():
+    with pytest.warns(UserWarning, match="shuffling"), pytest.raises(tg.TapegradError):
+        np.random.default_rng(0).shuffle(tg.tensor(X))
 
 
 def test_under_no_grad_the_value_may_leave():
@@ -159,7 +168,8 @@ def test_under_no_grad_the_value_may_leave():
         np.testing.assert_array_equal(t, X)
         assert np.r_[t, t].tolist() == [*X, *X]
         assert np.asarray([t, t]).shape == (2, 3)
-        assert np.full_like(X, tg.tensor(2.0)).tolist() == [2.0] * 3
+        with pytest.raises(tg.TapegradError, match="copyto"):
+            np.full_like(X, tg.tensor(2.0))  # It writes into an array, which always raises.
 
 
 # ---------------------------------------------------------------- what only asks for the value
