@@ -164,6 +164,8 @@ def view_of(alias: Alias, view: Any) -> Any:
 def read(a: Any, index: Any) -> Any:
     """``a[index]`` of a tensor in a storage: a view, or a copy that links straight to the present state."""
     alias = a._kin
+    if type(index) is not int:
+        index = static(index, "indexing", "index")
     y = alias.array()[index]
     place: Place
     if is_basic(index):

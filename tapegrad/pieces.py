@@ -194,22 +194,14 @@ class Account:
         return self.buffer
 
 
-class Untrusting(Exception):  # noqa: N818 - not an error: it asks the sweep to go on carefully
-    """Raised where a sweep meets a buffer's state: its account can't be taken back to a safe point."""
-
-
 class Step(Known):
     """An entry's ``known`` where the entry is no operation, but a read or a write of a buffer."""
 
-    __slots__ = ("pull", "pull_a", "pull_b")
+    __slots__ = ()
 
     def __init__(self, name: str) -> None:
         super().__init__("storage", None)
         self.name = name
-        self.pull = self.pull_a = self.pull_b = self._untrusting
-
-    def _untrusting(self, *_: Any) -> Any:
-        raise Untrusting
 
     def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
         """Pairs (parent, cotangent), as ``pulls.cotangents`` gives them."""
@@ -217,14 +209,14 @@ class Step(Known):
 
 
 class _Read(Step):
-    """[position, READ, place, spec of the buffer, state]: a part of a state as an array."""
+    """Of the spec of the buffer and a state, at a place: a part of the state as an array."""
 
     def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
         yield wanted[0], Account(operands[0], None, [(y, g)])
 
 
 class _Write(Step):
-    """[position, WRITE, place, spec of the value, spec of the buffer, value's entry, state before]: the next state."""
+    """Of the specs and entries of a value and of the buffer in its state before, at a place: the next state."""
 
     def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
         (value, _spec), (value_entry, before) = operands, wanted
@@ -237,10 +229,15 @@ class _Write(Step):
 
 
 class _Open(Step):
-    """[position, OPEN, layout, spec of the array, array's entry]: an array as the first state of a buffer."""
+    """Of the spec of an array and its entry, in a layout: the array as the first state of a buffer."""
 
     def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
         yield wanted[0], strided(g.settled(), y)
+
+
+def step(position: int, known: Step, place: Place, *operands_and_parents: Any) -> list[Any]:
+    """The entry of a read or a write; the place stands where others have their output."""
+    return [position, known, place, (), None, None, *operands_and_parents]
 
 
 READ, WRITE, OPEN = _Read("a view of a written array"), _Write("t[index] = value"), _Open("a written array")

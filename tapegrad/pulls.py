@@ -20,7 +20,7 @@ import numpy as np
 from tapegrad.borrowed import require_unchanged
 from tapegrad.entries import Entry, Lift, Outputs, parts
 from tapegrad.errors import RuleError
-from tapegrad.pieces import Pieces, Step, is_part
+from tapegrad.pieces import Account, Pieces, Step, is_part
 from tapegrad.primitive import Elementwise, Primitive, Slope
 from tapegrad.shapes import conj, fit, read_only, unbroadcast
 
@@ -29,6 +29,8 @@ def finite(x: Any) -> bool:
     """Whether every element is finite; of the cotangents of several outputs, of each that is there."""
     if type(x) is Pieces:
         return all(finite(part) for _index, part in x.parts)
+    if type(x) is Account:
+        return all(finite(part) for _place, part in x.parts) and (x.buffer is None or finite(x.buffer))
     if isinstance(x, list):
         return all(finite(part) for part in x if part is not None)
     if type(x) is np.ndarray and x.dtype.char in "fd" and x.flags.c_contiguous:

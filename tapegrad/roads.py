@@ -10,12 +10,13 @@ arrays are guarded; constants to watch; complex numbers in ``unary``; a tape tha
 """
 
 from collections.abc import Callable
+from operator import getitem
 from typing import Any
 
 import numpy as np
 
 from tapegrad.borrowed import ATOMS, COPIED, fixed
-from tapegrad.dispatch import call, make
+from tapegrad.dispatch import call, make, read
 from tapegrad.entries import POSITIONS
 from tapegrad.primitive import TABLE, Elementwise, Primitive
 from tapegrad.recording import ON, STATE
@@ -244,7 +245,7 @@ def single(known: Any) -> Callable[..., Any]:
 
     def operate(a: Any, *args: Any, **kwargs: Any) -> Any:
         if type(a._kin) is Alias:
-            return call(function, (a, *args), kwargs)
+            return read(a, *args) if function is getitem else call(function, (a, *args), kwargs)
         parent = a._node  # There is one: no alias, so no write took it away.
         if parent is None or state() is not ON:
             return call(function, (a, *args), kwargs)

@@ -30,7 +30,7 @@ import numpy as np
 
 from tapegrad.entries import POSITIONS, Entry, leaf_of
 from tapegrad.gradients import LOCK
-from tapegrad.pieces import OPEN, READ, Layout, Place, Places, strided
+from tapegrad.pieces import OPEN, READ, Layout, Place, Places, step, strided
 from tapegrad.shapes import Spec, spec_of
 
 
@@ -67,7 +67,7 @@ class Storage:
         opened: Entry | None = None
         if home is not None:
             kind = list if leaf_of(home) is None else _Lasting
-            opened = kind((next(POSITIONS), OPEN, layout, spec, home))
+            opened = kind(step(next(POSITIONS), OPEN, layout, spec, home))
         self.home = home, layout
         self.opened = self.state = opened
 
@@ -101,7 +101,7 @@ class Storage:
         home, layout = self.home
         if own and state is self.opened and place == layout:
             return home
-        return [next(POSITIONS), READ, place, self.spec, state]
+        return step(next(POSITIONS), READ, place, self.spec, state)
 
     def numbered(self, layout: Layout) -> Any:
         """The numbers of the elements in this layout, counted in elements of its dtype."""

@@ -42,7 +42,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, free, give_output, parents_of, spent
-from tapegrad.pieces import FEW, Pieces, Untrusting
+from tapegrad.pieces import FEW, Account, Pieces
 from tapegrad.pulls import finite, pulled, settled
 from tapegrad.recording import STATE
 
@@ -119,6 +119,10 @@ class _Sweep:
                             heappush(queue, entry)
                             if not self._settle(passed):
                                 return self._back_to(safe)
+                            if Account in map(type, pending.values()):
+                                return (
+                                    False  # Filled in place: no way back from here on.
+                                )
                             safe, large = self._point(), 0
                             owned.clear()  # What the safe point holds must not be added to in place.
                             break
@@ -184,13 +188,6 @@ class _Sweep:
                         give(parent, g)
                         break
                     entry = parent
-        except Untrusting:
-            pending[entry[0]] = g
-            heappush(queue, entry)
-            passed.pop()
-            if not self._settle(passed):
-                self._back_to(safe)
-            return False
         except Exception as error:
             if not (finite(g) and self._all_finite()):
                 return self._back_to(safe)  # Perhaps a rule that can't bear nan: it will raise again if not.

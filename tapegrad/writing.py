@@ -12,7 +12,7 @@ from tapegrad import dispatch
 from tapegrad.dispatch import call, fact, records, static
 from tapegrad.entries import POSITIONS, Entry, leaf_of
 from tapegrad.errors import DTypeError, ImmutableError, ShapeError, WriteError
-from tapegrad.pieces import WRITE, Layout, Place, strided
+from tapegrad.pieces import WRITE, Layout, Place, step, strided
 from tapegrad.recording import STATE
 from tapegrad.shapes import cast, spec_of
 from tapegrad.storage import Alias, Storage, alias_of, alone, is_basic, place_of
@@ -69,7 +69,7 @@ def _go_on(storage: Storage, place: Place, written: Any, parent: Entry | None, b
     entry: Entry | None = None
     if parent is not None or before is not None:
         given = spec_of(written) if hasattr(written, "dtype") else written
-        entry = [next(POSITIONS), WRITE, place, given, storage.spec, parent, before]
+        entry = step(next(POSITIONS), WRITE, place, given, storage.spec, parent, before)
     storage.state = entry
     return entry
 

@@ -70,8 +70,8 @@ def reads_come_from_the_first_state(patch: pytest.MonkeyPatch) -> None:
 
     def wrong(self: Storage, place: Any, own: bool = False) -> Any:
         entry = right(self, place, own)
-        if entry is not None and len(entry) == 5 and self.opened is not None:
-            entry[4] = self.opened
+        if entry is not None and len(entry) == 8 and self.opened is not None:
+            entry[7] = self.opened
         return entry
 
     patch.setattr(Storage, "entry_of", wrong)
