@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.programs import Program, normal
-from benchmarks.tape import Bench, Effort
-from benchmarks.timing import Build, Workers
+from benchmarks.tape import Bench, Effort, duration
+from benchmarks.timing import Build, Workers, medians
 
 N = 10**6
 ROWS, COLUMNS = 1000, 1000
@@ -366,6 +366,32 @@ def gather_torch() -> Program:
     return program
 
 
+FILLED = 1000
+
+
+def fill_tapegrad() -> Program:
+    import tapegrad as tg
+
+    x = tg.tensor(normal(FILLED))
+
+    def program() -> Sequence[Any]:
+        x.grad = None
+        y = np.zeros(FILLED, like=x)
+        y[0] = x[0]
+        for i in range(1, FILLED):
+            y[i] = np.sin(y[i - 1]) + x[i]
+        np.sum(y).backward()
+        return (x.grad,)
+
+    return program
+
+
+def fill(bench: Bench) -> None:
+    print(f"y[i] = sin(y[i-1]) + x[i] for {FILLED} elements, forward and backward")
+    seconds = medians(bench.workers, {"tapegrad": (fill_tapegrad, ())}, 1, *bench.effort)["tapegrad"] / FILLED
+    bench.print(f"  {'a step':<34}{duration(seconds):>12}", seconds, 40e-6, "40 µs")
+
+
 # name -> title, our program, PyTorch's, and the largest ratio that we allow
 PROGRAMS: dict[str, tuple[str, Build, Build, float]] = {
     "mixed": ("sum(tanh(x*y + sin(x)) * exp(-x*x)), 10^6 float32", mixed_tapegrad, mixed_torch, 1.1),
@@ -375,7 +401,7 @@ PROGRAMS: dict[str, tuple[str, Build, Build, float]] = {
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    names = [*FAMILIES, *PROGRAMS]
+    names = [*FAMILIES, *PROGRAMS, "fill"]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.numpy_functions", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repeats: to see that it runs, not to measure")
     parser.add_argument("--only", choices=names, action="append", metavar="NAME", help=f"one of {', '.join(names)}")
@@ -394,6 +420,8 @@ def main(given: Sequence[str] | None = None) -> int:
                 if FAMILIES[name].torch:
                     builds["torch"] = (with_torch, (name,))
                 bench.compare(builds, {} if name in CHEAP else {"numpy": LARGE})
+            elif name == "fill":
+                fill(bench)
             else:
                 title, ours, theirs, bound = PROGRAMS[name]
                 print(title)

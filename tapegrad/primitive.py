@@ -120,7 +120,7 @@ def pullback(function: Function) -> _Marked:
 class Known:
     """What the table says of a function: its kind, and what it takes to act on it."""
 
-    __slots__ = ("arity", "cases", "function", "kind", "name", "note", "road", "run")
+    __slots__ = ("arity", "cases", "function", "kind", "name", "note", "reflected", "road", "run")
 
     def __init__(self, kind: str, function: Any, run: Any = None, note: str = "", cases: Cases | None = None) -> None:
         self.kind, self.function, self.note, self.cases = kind, function, note, cases
@@ -128,6 +128,7 @@ class Known:
         self.arity: Any = None  # how many operands; None where they come in a sequence
         self.run = run  # on plain arrays; of a composite, the function that is run instead
         self.road: Any = None  # a quick way to record it (roads.py), once there is one
+        self.reflected: Any = None  # the same for an array and a tensor, in this order
 
 
 class Primitive(Known):

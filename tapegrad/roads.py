@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.borrowed import ATOMS, COPIED, fixed
+from tapegrad.borrowed import ATOMS, COPIED, Watched, fixed, keep
 from tapegrad.dispatch import call, make, read
 from tapegrad.entries import POSITIONS
 from tapegrad.primitive import TABLE, Elementwise, Primitive
@@ -115,6 +115,8 @@ def binary(
             z = spec.numbers.get(b) if spec.ndim else b
             if z is None:
                 z = _number(b, spec)
+        elif type(b) is np.ndarray:
+            return mixed(a, b)
         else:
             return general(ufunc, a, b)
         if state() is not ON or not spec.real:
@@ -196,7 +198,7 @@ def _number(number: float, spec: Spec) -> Any:
 
 
 def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """The operator of a primitive of two tensors and no parameters, whatever their shapes and dtypes."""
+    """The operator of a primitive of two tensors, or one and an array, and no parameters; of any shapes and dtypes."""
     function = known.function
     quick = isinstance(known, Primitive) or None not in known.slopes
     keeps = {recording: known.keeps(recording) for recording in ((True, False), (False, True), (True, True))}
@@ -204,6 +206,8 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
     def operate(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
         if args or kwargs:
             return call(function, (a, b, *args), kwargs)
+        if type(b) is np.ndarray:
+            return beside(a, b, True)
         if not quick or type(b) is not Tensor or state() is not ON:
             return general(function, a, b)
         try:
@@ -235,6 +239,24 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         ]
         return make(y, entry, spec)
 
+    def beside(t: Any, array: Any, first: bool) -> Any:
+        """The same with a plain array as the other operand; ``first``: the tensor comes first."""
+        parent = t._entry
+        if not quick or parent is None or array.dtype.char not in "fdFD" or state() is not ON:
+            return general(function, t, array) if first else general(function, array, t)
+        x = t._array
+        y = run(x, array) if first else run(array, x)
+        spec = spec_of(y)
+        keeps_y, reads = keeps[first, not first]
+        watched: Watched = []
+        own = x if reads[not first] else t._spec
+        other = keep(array, watched, False) if reads[first] else spec_of(array)
+        entry = [next(POSITIONS), known, y if keeps_y else spec, (), watched or None, None]
+        entry += (own, other, parent, None) if first else (other, own, None, parent)
+        return make(y, entry, spec)
+
+    if known.reflected is None:
+        known.reflected = lambda array, t: beside(t, array, False)
     return operate
 
 

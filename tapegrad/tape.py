@@ -120,9 +120,7 @@ class _Sweep:
                             if not self._settle(passed):
                                 return self._back_to(safe)
                             if Account in map(type, pending.values()):
-                                return (
-                                    False  # Filled in place: no way back from here on.
-                                )
+                                return False  # Filled in place: no way back from here on.
                             safe, large = self._point(), 0
                             owned.clear()  # What the safe point holds must not be added to in place.
                             break

@@ -87,13 +87,14 @@ class Tensor(Operators, Conversions, ArrayMethods):
     # -------------------------------- NumPy's doors
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if not kwargs and method == "__call__" and type(inputs[0]) is Tensor:
+        if not kwargs and method == "__call__":
             known = TABLE.get(ufunc)
-            if known is not None:
-                if known.road is not None:
-                    return known.road(*inputs)
-                if known.kind == "primitive":
-                    return road_of(known)(*inputs)
+            if known is not None and known.kind == "primitive":
+                road = known.road or road_of(known)
+                if type(inputs[0]) is Tensor:
+                    return road(*inputs)
+                if known.reflected is not None and type(inputs[0]) is np.ndarray:
+                    return known.reflected(*inputs)
         if method == "at":
             return at(ufunc, *inputs)
         function = ufunc if method == "__call__" else getattr(ufunc, method)
