@@ -207,11 +207,13 @@ def expand_like(g: Any, like: Any, axis: Any = None, keepdims: bool = False) -> 
         g = np.asarray(g)
     if type(g) is np.ndarray and like.size <= 1024 and g.dtype.char in "fdFD":
         # Small: a product with ones fills an array, sooner than a view is made, and than it is added to.
-        lead, trail = _summed_ends(axis, shape)
-        if lead:
-            return _ones((lead, 1), g.dtype).dot(g.reshape(1, -1)).reshape(shape)
-        if trail:
-            return g.reshape(-1, 1).dot(_ones((1, trail), g.dtype)).reshape(shape)
+        lead, trail = _summed_ends(axis, shape, g.dtype)
+        if lead is not None:
+            spread = lead.dot(g.reshape(1, -1))
+            return spread if spread.shape == shape else spread.reshape(shape)
+        if trail is not None:
+            spread = g.reshape(-1, 1).dot(trail)
+            return spread if spread.shape == shape else spread.reshape(shape)
     if type(g) is not np.ndarray or 0 in shape or not g.flags.c_contiguous:
         return np.broadcast_to(restore_axes(g, shape, axis, keepdims), shape)
     # np.broadcast_to, several times quicker: stride 0 along the axes that were summed. The constructor
@@ -221,13 +223,15 @@ def expand_like(g: Any, like: Any, axis: Any = None, keepdims: bool = False) -> 
 
 
 @functools.lru_cache(maxsize=256)
-def _summed_ends(axis: Any, shape: Shape) -> tuple[int, int]:
-    """How many elements were summed into one, over all leading axes or else over all trailing ones; 0 for neither."""
+def _summed_ends(axis: Any, shape: Shape, dtype: Any) -> tuple[Any, Any]:
+    """A column of ones as long as all the leading axes that were summed, or else a row for the trailing ones."""
     gone = sorted(normalized_axes(axis, len(shape)))
     count = math.prod(shape[i] for i in gone)
-    if gone == list(range(len(gone))):
-        return count if gone else 0, 0
-    return 0, count if gone == list(range(len(shape) - len(gone), len(shape))) else 0
+    if gone and gone == list(range(len(gone))):
+        return np.ones((count, 1), dtype), None
+    if gone and gone == list(range(len(shape) - len(gone), len(shape))):
+        return None, np.ones((1, count), dtype)
+    return None, None
 
 
 @functools.lru_cache(maxsize=256)

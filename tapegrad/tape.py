@@ -159,9 +159,15 @@ class _Sweep:
                                 break
                         g = c
                     elif form >= 8:
-                        for parent, c in pulled(entry, entry, g, None, False):
-                            give(parent, c)
-                        break
+                        parent = None
+                        for other, c in pulled(entry, entry, g, None, False):
+                            if parent is None or other[0] < parent[0]:  # On to the newest; the others wait.
+                                other, parent, c, g = parent, other, g, c
+                            if other is not None:
+                                give(other, c)
+                        if parent is None:
+                            break
+                        newest = queue[0][0] if queue else 1
                     elif form == 2:
                         totals.append((entry[1], g))
                         break

@@ -165,6 +165,9 @@ def _write(alias: Alias, index: Any, place: Place, value: Any, whole: bool) -> N
 # ---------------------------------------------------------------- in place
 
 
+_PLAIN = frozenset({np.ndarray, float, int})
+
+
 def in_place(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any, Any], Any]:
     """An in-place operator; ``operate`` is the same out of place."""
 
@@ -180,7 +183,10 @@ def in_place(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any, 
             )
         if isinstance(b, (np.ma.MaskedArray, np.matrix)):
             raise DTypeError(f"{symbol}: {type(b).__name__} is refused as an operand; pass a plain array")
-        result = operate(a, b)
+        if not enabled and type(b) in _PLAIN and alone(a):
+            result = operate(a._value, b)  # An update of a parameter: nothing to record, so on the arrays themselves.
+        else:
+            result = operate(a, b)
         if result is NotImplemented:
             return result
         result = fitted(result, a._spec, symbol)
