@@ -114,3 +114,13 @@ def give_output(pending: dict[int, Any], queue: list[Entry], node: Entry, index:
         heapq.heappush(queue, node)
     slots = pending[node[0]]
     slots[index] = g if slots[index] is None else slots[index] + g
+
+
+def require_intact(ahead: list[Entry]) -> None:
+    """Raise RecordingError where one of these entries, or any that they came from, is spent."""
+    seen = {entry[0] for entry in ahead}
+    while ahead:
+        for parent in parents_of(ahead.pop()):
+            if parent[0] not in seen:
+                seen.add(parent[0])
+                ahead.append(parent)

@@ -13,6 +13,7 @@ Where the sweep records itself, the parts are tensors, and so is the account's b
 then a program of reads and writes by the same machinery, linear at every order.
 """
 
+import heapq
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -61,6 +62,20 @@ class Pieces:
         return self.whole() + other
 
     __radd__ = __add__
+
+
+def give_piece(pending: dict[int, Any], queue: list[Any], parent: Any, piece: Pieces, owned: set[int]) -> None:
+    """Add a piece to the cotangent of ``parent``; in place, where that is an array of the sweep's own."""
+    position = parent[0]
+    if position not in pending:
+        pending[position] = piece
+        heapq.heappush(queue, parent)
+    elif position in owned:
+        pending[position] = piece.added_to(pending[position])
+    else:
+        pending[position] = pending[position] + piece
+        if type(pending[position]) is not Pieces:
+            owned.add(position)
 
 
 @primitive

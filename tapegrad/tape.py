@@ -41,9 +41,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, free, give_output, parents_of, spent
-from tapegrad.pieces import FEW, Account, Pieces
-from tapegrad.pulls import finite, pulled, settled
+from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, free, give_output, require_intact, spent
+from tapegrad.pieces import FEW, Account, Pieces, give_piece
+from tapegrad.pulls import finite, pull_large, pulled, settled
 from tapegrad.recording import STATE
 
 LARGE = 1 << 14  # elements: from here on an operation costs more than a look at its result
@@ -88,12 +88,14 @@ class _Sweep:
         safe, large = self._point(), 0
         heappop, heappush = heapq.heappop, heapq.heappush
 
-        def give(parent: Entry, c: Any) -> None:
+        def give(parent: Entry, c: Any, mine: bool = False) -> None:
             position = parent[0]
             given.append(position)
             if position not in pending:
-                pending[position] = c  # It may be somebody's array: never written to.
+                pending[position] = c  # If it isn't ours, it is never written to.
                 heappush(queue, parent)
+                if mine:
+                    owned.add(position)
             elif position in owned:
                 total = pending[position]
                 total += c
@@ -102,11 +104,13 @@ class _Sweep:
                 pending[position] = pending[position] + c
                 owned.add(position)
 
-        entry = queue[0]
+        entry: Any = queue[0]
+        parent: Any
         try:
             while queue:
                 entry = heappop(queue)
                 g = pending.pop(entry[0])
+                mine = entry[0] in owned  # whether nobody else holds g (asked of large arrays alone)
                 newest = queue[0][0] if queue else 1
                 while True:  # Down a chain, as long as the parent is newer than all that is pending.
                     if g.size > LARGE:
@@ -124,6 +128,15 @@ class _Sweep:
                             safe, large = self._point(), 0
                             owned.clear()  # What the safe point holds must not be added to in place.
                             break
+                        if len(entry) in (5, 7):
+                            passed.append(entry)
+                            parent, g, mine = pull_large(entry, g, mine, give)
+                            newest = queue[0][0] if queue else 1
+                            if parent[0] >= newest:
+                                give(parent, g, mine)
+                                break
+                            entry = parent
+                            continue
                     passed.append(entry)
                     form = len(entry)
                     if form == 7:
@@ -150,7 +163,9 @@ class _Sweep:
                     elif form == 6:
                         _, known, y, x, parameters, parent = entry
                         if x.size > FEW and known.function is getitem:
-                            self._give_piece(parent, Pieces(x, [(parameters, g)]), owned)
+                            give_piece(pending, queue, parent, Pieces(x, [(parameters, g)]), owned)
+                            given.append(parent[0])
+                            self.several.add(parent[0])
                             break
                         c = known.pull(g, y, (x,), parameters)
                         if type(c) is not np.ndarray or c.shape != x.shape or c.dtype is not x.dtype:
@@ -182,7 +197,8 @@ class _Sweep:
                         if not finite(g):  # Hooks see no nan that a strong zero would have spared.
                             return self._back_to(safe)
                         self._require_intact(inner)
-                        g = self.hooked[entry[0]] = hooks.run(g)
+                        g, mine = hooks.run(g), False
+                        self.hooked[entry[0]] = g
                         passed.pop()  # Once what is within has been passed, and emptied, all of it counts as spent.
                         entry = inner
                         continue
@@ -191,7 +207,7 @@ class _Sweep:
                     if parent[0] >= newest:
                         give(parent, g)
                         break
-                    entry = parent
+                    entry, mine = parent, False
         except Exception as error:
             if not (finite(g) and self._all_finite()):
                 return self._back_to(safe)  # Perhaps a rule that can't bear nan: it will raise again if not.
@@ -233,20 +249,6 @@ class _Sweep:
             annotate(error, at)
             raise
 
-    def _give_piece(self, parent: Entry, piece: Pieces, owned: set[int]) -> None:
-        position = parent[0]
-        self.given.append(position)
-        if position not in self.pending:
-            self.pending[position] = piece
-            self.several.add(position)
-            heapq.heappush(self.queue, parent)
-        elif position in owned:
-            self.pending[position] = piece.added_to(self.pending[position])
-        else:
-            self.pending[position] = self.pending[position] + piece
-            if type(self.pending[position]) is not Pieces:
-                owned.add(position)
-
     def _point(self) -> tuple[dict[int, Any], list[Entry], int]:
         pending = dict(self.pending)
         for position in self.several:  # The sweep goes on to fill these in place.
@@ -277,7 +279,7 @@ class _Sweep:
         return True
 
     def _all_finite(self) -> bool:
-        """Whether every cotangent that waits or has arrived is finite; none is looked at twice."""
+        """Whether every cotangent that waits or has arrived is finite."""
         changed = [self.pending[position] for position in set(self.given) if position in self.pending]
         arrived = [total for _leaf, total in self.totals[self.arrived :]]
         self.given.clear()
@@ -288,11 +290,5 @@ class _Sweep:
         """Raise where anything ahead is spent: to be known before an entry is freed, or a hook runs."""
         if self.intact:
             return
-        ahead = [*self.queue, *present]
-        seen = {entry[0] for entry in ahead}
-        while ahead:
-            for parent in parents_of(ahead.pop()):
-                if parent[0] not in seen:
-                    seen.add(parent[0])
-                    ahead.append(parent)
+        require_intact([*self.queue, *present])
         self.intact = True

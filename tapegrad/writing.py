@@ -183,10 +183,9 @@ def in_place(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any, 
             )
         if isinstance(b, (np.ma.MaskedArray, np.matrix)):
             raise DTypeError(f"{symbol}: {type(b).__name__} is refused as an operand; pass a plain array")
-        if not enabled and type(b) in _PLAIN and alone(a):
-            result = operate(a._value, b)  # An update of a parameter: nothing to record, so on the arrays themselves.
-        else:
-            result = operate(a, b)
+        # An update of a parameter: nothing to record, so on the arrays themselves.
+        update = not enabled and type(b) in _PLAIN and alone(a)
+        result = operate(a._value if update else a, b)
         if result is NotImplemented:
             return result
         result = fitted(result, a._spec, symbol)
