@@ -15,7 +15,7 @@ then a program of reads and writes by the same machinery, linear at every order.
 
 import heapq
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -212,42 +212,33 @@ class Account:
 class Step(Known):
     """An entry's ``known`` where the entry is no operation, but a read or a write of a buffer."""
 
-    __slots__ = ()
+    __slots__ = ("pairs",)
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pairs: Callable[..., Iterable[tuple[Any, Any]]]) -> None:
         super().__init__("storage", None)
         self.name = name
-
-    def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-        """Pairs (parent, cotangent), as ``pulls.cotangents`` gives them."""
-        raise NotImplementedError
+        self.pairs = pairs  # (g, y, operands, wanted) -> pairs (parent, cotangent), as pulls.cotangents gives them
 
 
-class _Read(Step):
-    """Of the spec of the buffer and a state, at a place: a part of the state as an array."""
-
-    def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-        yield wanted[0], Account(operands[0], None, [(y, g)])
+def _read_pairs(g: Any, place: Place, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    """Of the spec of the buffer and a state: a part of the state as an array."""
+    yield wanted[0], Account(operands[0], None, [(place, g)])
 
 
-class _Write(Step):
-    """Of the specs and entries of a value and of the buffer in its state before, at a place: the next state."""
-
-    def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-        (value, _spec), (value_entry, before) = operands, wanted
-        buffer = g.settled()
-        if value_entry is not None:
-            yield value_entry, _as_written(_read(buffer, y), value)
-        if before is not None:
-            _clear(buffer, y)
-            yield before, g  # Settled, and nobody else's.
+def _write_pairs(g: Any, place: Place, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    """Of the specs and entries of a value and of the buffer in its state before: the next state."""
+    (value, _spec), (value_entry, before) = operands, wanted
+    buffer = g.settled()
+    if value_entry is not None:
+        yield value_entry, _as_written(_read(buffer, place), value)
+    if before is not None:
+        _clear(buffer, place)
+        yield before, g  # Settled, and nobody else's.
 
 
-class _Open(Step):
-    """Of the spec of an array and its entry, in a layout: the array as the first state of a buffer."""
-
-    def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-        yield wanted[0], strided(g.settled(), y)
+def _open_pairs(g: Any, layout: Layout, _operands: Any, wanted: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    """Of the spec of an array and its entry: the array as the first state of a buffer."""
+    yield wanted[0], strided(g.settled(), layout)
 
 
 def step(position: int, known: Step, place: Place, *operands_and_parents: Any) -> list[Any]:
@@ -255,7 +246,9 @@ def step(position: int, known: Step, place: Place, *operands_and_parents: Any) -
     return [position, known, place, (), None, None, *operands_and_parents]
 
 
-READ, WRITE, OPEN = _Read("a view of a written array"), _Write("t[index] = value"), _Open("a written array")
+READ = Step("a view of a written array", _read_pairs)
+WRITE = Step("t[index] = value", _write_pairs)
+OPEN = Step("a written array", _open_pairs)
 
 
 def _as_written(c: Any, value: Any) -> Any:

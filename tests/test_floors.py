@@ -22,7 +22,7 @@ FLOORS = (
     ("ops", "tape", "storage"),
     ("dispatch",),
     ("nn", "roads", "writing"),
-    ("operators",),
+    ("attributes", "operators"),
     ("tensor",),
     ("optim",),
     ("tapegrad",),
