@@ -71,7 +71,7 @@ class Operators:
     __mul__, __rmul__ = binary(np.multiply, operator.mul)
     __truediv__, __rtruediv__ = binary(np.divide, operator.truediv)
     __mod__, __rmod__ = binary(np.remainder, operator.mod)
-    _power, __rpow__ = binary(np.power, operator.pow)
+    _power, __rpow__ = binary(np.power)  # the operator itself has cases of its own, by NumPy's release
 
     def __pow__(self, exponent: Any) -> Any:
         if type(exponent) in (int, float) and self._spec.dtype.kind in "fc":

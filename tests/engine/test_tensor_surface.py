@@ -424,7 +424,9 @@ ABSENT = {
 
 
 def test_every_public_name_of_an_array_is_there_or_left_out_for_a_reason():
-    missing = {name for name in dir(np.ndarray) if not name.startswith("_") and not hasattr(tg.Tensor, name)}
+    array = np.zeros((1, 1))  # NumPy 2.0 lists names that it no longer has: they raise
+    names = {name for name in dir(array) if not name.startswith("_") and hasattr(array, name)}
+    missing = {name for name in names if not hasattr(tg.Tensor, name)}
     assert missing <= set(ABSENT), missing - set(ABSENT)
 
 
@@ -496,7 +498,6 @@ def test_methods_give_numpys_values(name):
         ("max", {"axis": 1}),
         ("min", {}),
         ("prod", {"axis": 0}),
-        ("clip", {"min": 0.0, "max": 3.0}),
         ("ravel", {}),
         ("repeat", {"repeats": 2, "axis": 0}),
         ("swapaxes", {"axis1": 0, "axis2": 1}),
@@ -514,6 +515,14 @@ def test_methods_are_recorded_as_numpys_functions_are(name, arguments):
     np.sum(function(z, **arguments) ** 2).backward()
     np.testing.assert_array_equal(x.grad, z.grad)
     assert np.any(x.grad != 0)
+
+
+def test_clip_is_recorded_as_numpys_function_is():
+    x, z = tg.tensor([-1.5, 0.5, 4.5]), tg.tensor([-1.5, 0.5, 4.5])
+    np.sum(x.clip(min=0.0, max=3.0) ** 2).backward()
+    np.sum(np.clip(z, 0.0, 3.0) ** 2).backward()
+    np.testing.assert_array_equal(x.grad, z.grad)
+    np.testing.assert_array_equal(x.grad, [0.0, 1.0, 0.0])
 
 
 def test_reshape_and_transpose_take_numbers_or_a_tuple():
