@@ -198,10 +198,12 @@ def _packing(rule: Function, parameters: Sequence[inspect.Parameter]) -> tuple[F
     public = tuple(p.name.lstrip("_") for p in parameters)
     defaults = tuple(None if p.default is p.empty else p.default for p in parameters)
     if len(names) == 1:
-        name = names[0]
+        name, default = names[0], parameters[0].default
         return (
             lambda given: given.get(public[0], defaults[0]),
-            lambda g, y, operands, packed: rule(g, y, *operands, **{name: packed}),
+            lambda g, y, operands, packed: (
+                rule(g, y, *operands) if packed is default else rule(g, y, *operands, **{name: packed})
+            ),
         )
     return (
         lambda given: tuple(map(given.get, public, defaults)),

@@ -16,6 +16,7 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from tapegrad.borrowed import require_unchanged
 from tapegrad.entries import Entry, Lift, Outputs, parts
@@ -44,21 +45,28 @@ def finite(x: Any) -> bool:
 
 def pulled(form: Entry, entry: Entry, g: Any, lift: Lift | None, careful: bool) -> Iterable[tuple[Entry, Any]]:
     """The cotangents of an entry's parents: pairs (parent, cotangent). ``form`` is the entry unhooked."""
-    if len(form) >= 8:  # As parts() has it, written out for speed.
-        middle = 3 + len(form) // 2
-        operands: Sequence[Any]
-        parents: Sequence[Any]
-        known, y, operands, parameters, parents = form[1], form[2], form[6:middle], form[3], form[middle:]
-        if form[4] is not None:
-            require_unchanged(form[4], known.name)
-    else:
-        known, y, operands, parameters, parents = parts(form)
+    known, y, operands, parameters, parents = parts(form)
+    if len(form) >= 8 and form[4] is not None:
+        require_unchanged(form[4], known.name)
     if lift is not None and known.kind != "storage":
         y = lift(y, entry)
         operands = [lift(o, p) for o, p in zip(operands, parents, strict=True)]
     if type(g) is Outputs:
         g = tuple(g)
     return cotangents(known, g, y, operands, parameters, parents, careful)
+
+
+def pulled_trusting(entry: Entry, g: Any) -> Iterable[tuple[Entry, Any]]:
+    """``pulled(entry, entry, g, None, False)`` of an entry in the form for anything, with less ado."""
+    known, y, parameters, watched = entry[1:5]
+    middle = 3 + len(entry) // 2
+    if watched is not None:
+        require_unchanged(watched, known.name)
+    if type(g) is Outputs:
+        g = tuple(g)
+    if type(known) is Primitive and known.function is not getitem:
+        return _by_rule(known, g, y, entry[6:middle], parameters, entry[middle:])
+    return cotangents(known, g, y, entry[6:middle], parameters, entry[middle:], False)
 
 
 def cotangents(
@@ -74,8 +82,6 @@ def cotangents(
     kind = type(known)
     if kind is Elementwise:
         return _elementwise_cotangents(known, g, y, operands, wanted, careful)
-    if kind is Primitive and not careful and known.function is not getitem:
-        return _by_rule(known, g, y, operands, parameters, wanted)
     if isinstance(known, Step):
         return known.pairs(g, y, operands, wanted)
     if wanted[0] is not None and is_part(known, operands[0]):
@@ -218,13 +224,13 @@ def _by_rule(
     if len(result) != len(operands):
         raise RuleError(f"the rule of {known.name} returned {len(result)} cotangents for {len(operands)} operands")
     pairs = []
-    for i, parent in enumerate(wanted):
+    # Backwards: the last is often the newest, and is popped first.
+    for parent, c, operand in zip(wanted[::-1], result[::-1], operands[::-1]):  # noqa: B905 - they have been counted
         if parent is not None:
-            c, operand = result[i], operands[i]
             if type(c) is FunctionType:
                 c = c()
-            if type(c) is not np.ndarray or c.shape != operand.shape or c.dtype is not operand.dtype:
-                c = settled(known, c, operand, g, i)
+            if type(c) is not ndarray or c.shape != operand.shape or c.dtype is not operand.dtype:
+                c = settled(known, c, operand, g, wanted.index(parent))
                 if c is None:
                     continue
             pairs.append((parent, c))

@@ -327,27 +327,27 @@ def sequence(known: Any) -> Callable[..., Any]:
             if not all(map(fixed, args or kwargs.values())):
                 return call(function, (operands, *args), kwargs)
             packed = pack(kwargs) if kwargs else args[0] if len(names) == 1 else args
-        values, parents = [], []
+        values, kept, parents = [], [], []
         try:
             for operand in operands:
-                if type(operand) is not Tensor or operand._node is None:
+                if type(operand) is not Tensor:
                     return call(function, (operands, *args), kwargs)
                 values.append(operand._array)
+                kept.append(operand._spec)
                 parents.append(operand._node)
         except AttributeError:  # A written one, whose value is still to be looked up.
             return call(function, (operands, *args), kwargs)
-        if state() is not ON:
+        if None in parents or state() is not ON:
             return call(function, (operands, *args), kwargs)
         y = run(values, *args, **kwargs) if args or kwargs else run(values)
         if type(y) is not np.ndarray:
             return call(function, (operands, *args), kwargs)
-        spec = spec_of(y)
+        spec = SPECS.get((y.shape, y.dtype)) or spec_of(y)
         if not spec.floating:
             return y
-        entry = [next(POSITIONS), known, y if keeps_y else spec, packed, None, None]
-        entry += values if keeps_x else [operand._spec for operand in operands]
-        entry += parents
-        return make(y, entry, spec)
+        if keeps_x:
+            kept = values
+        return make(y, [next(POSITIONS), known, y if keeps_y else spec, packed, None, None, *kept, *parents], spec)
 
     nothing = pack({}) if len(names) == 1 else ()
     known_names = frozenset(names) - {"out"}

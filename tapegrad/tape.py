@@ -43,7 +43,7 @@ import numpy as np
 
 from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, free, give_output, require_intact, spent
 from tapegrad.pieces import FEW, Account, Pieces, give_piece
-from tapegrad.pulls import finite, pull_large, pulled, settled
+from tapegrad.pulls import finite, pull_large, pulled, pulled_trusting, settled
 from tapegrad.recording import STATE
 
 LARGE = 1 << 14  # elements: from here on an operation costs more than a look at its result
@@ -90,16 +90,17 @@ class _Sweep:
 
         def give(parent: Entry, c: Any, mine: bool = False) -> None:
             position = parent[0]
+            if position in owned:
+                total = pending[position]
+                total += c
+                pending[position] = total  # A NumPy scalar was bound anew, an array added to.
+                return
             given.append(position)
             if position not in pending:
                 pending[position] = c  # If it isn't ours, it is never written to.
                 heappush(queue, parent)
                 if mine:
                     owned.add(position)
-            elif position in owned:
-                total = pending[position]
-                total += c
-                pending[position] = total  # A NumPy scalar was bound anew, an array added to.
             else:
                 pending[position] = pending[position] + c
                 owned.add(position)
@@ -175,7 +176,7 @@ class _Sweep:
                         g = c
                     elif form >= 8:
                         parent = None
-                        for other, c in pulled(entry, entry, g, None, False):
+                        for other, c in pulled_trusting(entry, g):
                             if parent is None or other[0] < parent[0]:  # On to the newest; the others wait.
                                 other, parent, c, g = parent, other, g, c
                             if other is not None:

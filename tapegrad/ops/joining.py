@@ -41,7 +41,7 @@ def concatenate_vjp(
     if axis is None:
         return _flat_parts(g, _arrays)
     # Slices are views, cheaper to take than to put off.
-    lead = (slice(None),) * (axis % g.ndim)
+    lead = (slice(None),) * (axis % g.ndim) if axis else None
     parts, start = [], 0
     for a in _arrays:
         stop = start + a.shape[axis]
