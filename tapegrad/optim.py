@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from tapegrad.errors import ArgumentError, RecordingError
-from tapegrad.recording import no_grad
 from tapegrad.tensor import Tensor
+from tapegrad.writing import renew
 
 
 class SGD:
@@ -57,13 +59,15 @@ class SGD:
 
     def step(self) -> None:
         """Change each parameter by its gradient; those that have none stay as they are."""
-        with no_grad():
-            for i, p in enumerate(self.params):
-                if p.grad is not None:
-                    p -= float(self.lr) * self._direction(i, p)
+        lr = float(self.lr)
+        for i, p in enumerate(self.params):
+            g = p.grad
+            if g is not None:
+                change = lr * self._direction(i, p, g.numpy() if isinstance(g, Tensor) else g)
+                # Into the array of the change: one array fewer, and it becomes the parameter's own.
+                renew(p, np.subtract(p._value, change, out=change if isinstance(change, np.ndarray) else None))
 
-    def _direction(self, i: int, p: Tensor) -> Any:
-        g = p.grad.numpy() if isinstance(p.grad, Tensor) else p.grad
+    def _direction(self, i: int, p: Tensor, g: Any) -> Any:
         if self.weight_decay:
             g = g + float(self.weight_decay) * p.numpy()
         if not self.momentum:

@@ -16,6 +16,7 @@ import functools
 import importlib
 import inspect
 import operator
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -117,6 +118,10 @@ def pullback(function: Function) -> _Marked:
     return _Marked("pullback", function)
 
 
+# In the place of a slope: there is a derivative by this operand, but not in closed form. A recording one is refused.
+refused = _Marked("refused", lambda: None)
+
+
 class Known:
     """What the table says of a function: its kind, and what it takes to act on it."""
 
@@ -216,12 +221,13 @@ def _packing(rule: Function, parameters: Sequence[inspect.Parameter]) -> tuple[F
 class Elementwise(Known):
     """A function that acts on each element by itself, with a slope for each operand."""
 
-    __slots__ = ("constant_for_real", "operands", "parameters", "pull", "pull_a", "pull_b", "slopes")
+    __slots__ = ("constant_for_real", "operands", "parameters", "pull", "pull_a", "pull_b", "refused", "slopes")
 
     def __init__(self, function: Any, slopes: Sequence[Any], cases: Cases, constant_for_real: bool = False) -> None:
         super().__init__("primitive", function, function, cases.note, cases)
         self.arity = len(slopes)
         self.slopes = tuple(_slope(s, len(slopes)) for s in slopes)
+        self.refused = tuple(i for i, s in enumerate(slopes) if s is refused)
         self.constant_for_real = constant_for_real
         is_ufunc = isinstance(function, np.ufunc)
         self.parameters = ("dtype", "casting", "order") if is_ufunc else ()
@@ -243,7 +249,7 @@ class Elementwise(Known):
 
 
 def _slope(given: Any, arity: int) -> Slope | None:
-    if given is None:
+    if given is None or given is refused:
         return None
     if isinstance(given, _Marked):
         return Slope(given.form, given.function, arity)
@@ -258,12 +264,19 @@ class Creation(Known):
 
 TABLE: dict[Any, Known] = {}
 _LATER: list[str] = []  # modules that enter more in it, imported when it is first asked for what it hasn't
+_BESIDE: dict[str, str] = {}  # the same, but not before the user has imported a module that isn't ours
 _LOADING = threading.RLock()
 
 
-def later(*modules: str) -> None:
-    """Put off the import of modules that enter functions in the table until one of these is met."""
-    _LATER.extend(modules)
+def later(*modules: str, beside: str = "") -> None:
+    """Put off the import of modules that enter functions in the table until one of these is met.
+
+    beside : the module whose functions they are, where it isn't ours to import: until it is loaded as well
+    """
+    if beside:
+        _BESIDE.update(dict.fromkeys(modules, beside))
+    else:
+        _LATER.extend(modules)
 
 
 def complete() -> dict[Any, Known]:
@@ -271,6 +284,9 @@ def complete() -> dict[Any, Known]:
     with _LOADING:
         while _LATER:
             importlib.import_module(_LATER.pop())
+        for module in [module for module, other in _BESIDE.items() if other in sys.modules]:
+            importlib.import_module(module)
+            _BESIDE.pop(module, None)
     return TABLE
 
 
@@ -394,25 +410,29 @@ def primitive(function: Function, name: str | None = None) -> Function:
 
     @functools.wraps(function)
     def dispatched(*args: Any, **kwargs: Any) -> Any:
-        for value in _operands_in(args, kwargs.values()):
-            if type(value) is not np.ndarray:
-                dispatch = getattr(type(value), "__array_function__", None)
-                if dispatch is not None and not isinstance(value, np.ndarray):
-                    return dispatch(value, dispatched, (type(value),), args, kwargs)
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            kind = type(value)
+            if kind is list or kind is tuple:
+                for part in value:
+                    if type(part) not in _NEVER and (answer := _answer(part)) is not None:
+                        return answer(part, dispatched, (type(part),), args, kwargs)
+            elif kind not in _NEVER and (answer := _answer(value)) is not None:
+                return answer(value, dispatched, (kind,), args, kwargs)
         return function(*args, **kwargs)
 
     if name is not None:
         dispatched.__qualname__, dispatched.__module__ = name, ""
+    dispatched.on_arrays = function  # type: ignore[attr-defined]
     return dispatched
 
 
-def _operands_in(*groups: Iterable[Any]) -> Iterable[Any]:
-    for group in groups:
-        for value in group:
-            if type(value) is list or type(value) is tuple:
-                yield from value
-            else:
-                yield value
+# Types that never answer for a function: most arguments are of these.
+_NEVER = frozenset({np.ndarray, float, int, bool, str, type(None), np.float64, np.float32})
+
+
+def _answer(value: Any) -> Any:
+    """The method by which a value that isn't NumPy's own answers for a function (NEP 18), or None."""
+    return None if isinstance(value, np.ndarray) else getattr(type(value), "__array_function__", None)
 
 
 def name_of(function: Any) -> str:
@@ -427,7 +447,10 @@ def name_of(function: Any) -> str:
         return f"np.{owner.__name__}.{function.__name__}"
     if isinstance(function, np.ufunc):
         name = function.__name__
-        return f"np.{name}" if getattr(np, name, None) is function else name
+        for module, short in (("numpy", "np"), ("scipy.special", ""), ("scipy.special._ufuncs", "scipy.special")):
+            if getattr(sys.modules.get(module), name, None) is function:
+                return f"{short or module}.{name}"
+        return name
     module = getattr(function, "__module__", None) or ""
     if module == "numpy" or module.startswith("numpy."):
         return f"np{module[len('numpy') :]}.{name}"

@@ -3,7 +3,8 @@
 - ``unary``, ``binary``: elementwise, of one real operand, or of two that agree in shape and dtype;
 - ``two``: elementwise on operands that don't agree, and rules of two operands without parameters;
 - ``single``, ``sequence``: rules of one operand, or of a sequence of them, with parameters that nobody
-  can change, or small arrays, which are copied.
+  can change, or small arrays, which are copied;
+- ``several``: rules of three operands or more, tensors and arrays, without parameters.
 
 Whatever is out of the ordinary goes the long way, through dispatch.py: a user's own primitives, whose
 arrays are guarded; constants to watch; complex numbers in ``unary``; a tape that looks on.
@@ -45,20 +46,29 @@ def _paved(known: Any) -> Callable[..., Any]:
         if known.arity == 1:
             return single(known)
         if known.arity == 2 and not known.parameters:
-            return two(known, known.run)
-    elif isinstance(function, np.ufunc):
+            return two(known, _on_arrays(known))
+        if known.arity > 2:
+            return several(known)
+    elif isinstance(known, Elementwise) and (isinstance(function, np.ufunc) or hasattr(function, "on_arrays")):
         if known.arity == 1 and not known.constant_for_real:
             return unary(function)
-        if known.arity == 2 and None not in known.slopes:
+        if known.arity == 2 and isinstance(function, np.ufunc) and None not in known.slopes:
             return binary(function)[0]
     return lambda *args, **kwargs: call(function, args, kwargs)
 
 
-def unary(ufunc: np.ufunc) -> Callable[..., Any]:
-    """The operator of an elementwise function of one operand."""
-    known = TABLE[ufunc]
+def _on_arrays(known: Any) -> Callable[..., Any]:
+    """What a primitive runs on plain arrays: of one of our own, what stands below ``@primitive``."""
+    run: Callable[..., Any] = getattr(known.run, "on_arrays", known.run)
+    return run
+
+
+def unary(function: Any) -> Callable[..., Any]:
+    """The operator of an elementwise function of one operand, which keeps a real dtype."""
+    known = TABLE[function]
     assert isinstance(known, Elementwise)
     keeps_y, (keeps_x,) = known.keeps([True])
+    run = _on_arrays(known)
 
     def operate(a: Any) -> Any:
         try:
@@ -66,8 +76,8 @@ def unary(ufunc: np.ufunc) -> Callable[..., Any]:
         except AttributeError:
             spec, x, parent = current(a)
         if state() is not ON or not spec.real:
-            return call(ufunc, (a,), {})
-        y = ufunc(x)
+            return call(function, (a,), {})
+        y = run(x)
         t = _new(Tensor)
         t._array = y
         t._spec = spec
@@ -262,7 +272,7 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
 
 def single(known: Any) -> Callable[..., Any]:
     """The operator of a primitive of one tensor, with parameters that are numbers, strings and such."""
-    function, run, names, pack = known.function, known.run, known.parameters, known.pack
+    function, run, names, pack = known.function, _on_arrays(known), known.parameters, known.pack
     keeps_y, (keeps_x,) = known.reads_y, known.reads
 
     def operate(a: Any, *args: Any, **kwargs: Any) -> Any:
@@ -316,7 +326,7 @@ def single(known: Any) -> Callable[..., Any]:
 
 def sequence(known: Any) -> Callable[..., Any]:
     """The operator of a primitive of a sequence of tensors."""
-    function, run, names, pack = known.function, known.run, known.parameters, known.pack
+    function, run, names, pack = known.function, _on_arrays(known), known.parameters, known.pack
     keeps_y, (keeps_x,) = known.reads_y, known.reads
 
     def operate(operands: Any, *args: Any, **kwargs: Any) -> Any:
@@ -351,6 +361,40 @@ def sequence(known: Any) -> Callable[..., Any]:
 
     nothing = pack({}) if len(names) == 1 else ()
     known_names = frozenset(names) - {"out"}
+    return operate
+
+
+def several(known: Any) -> Callable[..., Any]:
+    """The operator of a primitive of three operands or more, tensors and plain arrays, without parameters."""
+    function, run, arity, reads, keeps_y = known.function, _on_arrays(known), known.arity, known.reads, known.reads_y
+
+    def operate(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != arity or state() is not ON:
+            return call(function, args, kwargs)
+        values, kept, parents = [], [], []
+        watched: Watched = []
+        try:
+            for operand, read in zip(args, reads, strict=True):
+                if type(operand) is Tensor:
+                    values.append(operand._array)
+                    kept.append(operand._array if read else operand._spec)
+                    parents.append(operand._node)
+                elif type(operand) is np.ndarray and operand.dtype.char in "fdFD":
+                    values.append(operand)
+                    kept.append(keep(operand, watched, False) if read else spec_of(operand))
+                    parents.append(None)
+                else:
+                    return call(function, args, kwargs)
+        except AttributeError:  # A written one, whose value is still to be looked up.
+            return call(function, args, kwargs)
+        y = run(*values)
+        if type(y) is not np.ndarray or y.base is not None or y.dtype.kind not in "fc" or not any(parents):
+            return call(function, args, kwargs)
+        spec = spec_of(y)
+        entry = [next(POSITIONS), known, y if keeps_y else spec, nothing, watched or None, None, *kept, *parents]
+        return make(y, entry, spec)
+
+    nothing = known.pack({}) if len(known.parameters) == 1 else ()
     return operate
 
 

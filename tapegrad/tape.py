@@ -36,6 +36,7 @@ If not, it goes back to the last safe point and from there on looks at every slo
 """
 
 import heapq
+from collections.abc import Mapping, Sequence
 from operator import getitem
 from typing import Any
 
@@ -47,31 +48,42 @@ from tapegrad.pulls import finite, pull_large, pulled, pulled_trusting, settled
 from tapegrad.recording import STATE
 
 LARGE = 1 << 14  # elements: from here on an operation costs more than a look at its result
+NO_TARGETS: Mapping[int, Leaf] = {}
 INTERVAL = 8  # large entries between two looks
 
 
-def replay(root: Entry, seed: Any, keep: bool, lift: Lift | None = None) -> list[tuple[Leaf, Any]]:
-    """Pull ``seed`` back from ``root`` to every leaf that it depends on: pairs (leaf, cotangent).
+def replay(
+    roots: Sequence[tuple[Entry, Any]], keep: bool, lift: Lift | None = None, targets: Mapping[int, Leaf] = NO_TARGETS
+) -> list[tuple[Leaf, Any]]:
+    """Pull seeds back from ``roots``, pairs (entry, seed), to every leaf: pairs (leaf, cotangent).
 
     keep : leave the entries as they are; otherwise each is emptied once it has been passed
     lift : makes of (value, entry) something that records, so that the sweep itself is recorded; the
         entries are kept then
+    targets : by position, entries to stop at, as if they were leaves; what is older than all of them
+        is not visited
     Raises RecordingError where an entry is spent already, before anything is freed; whatever a rule or
     a hook raises passes unchanged.
     """
-    sweep = _Sweep(root, seed, keep or lift is not None)
+    sweep = _Sweep(roots, keep or lift is not None)
     with np.errstate(all="ignore"):
-        if lift is not None or STATE.get().debugging or not sweep.trusting():
-            sweep.carefully(lift)
+        if lift is not None or targets or STATE.get().debugging or not sweep.trusting():
+            sweep.carefully(lift, targets)
     return sweep.totals
 
 
 class _Sweep:
     """One replay: what is pending, in which order, and what has arrived at leaves."""
 
-    def __init__(self, root: Entry, seed: Any, keep: bool) -> None:
-        self.pending: dict[int, Any] = {root[0]: seed}  # position of an entry -> its cotangent so far
-        self.queue: list[Entry] = [root]  # a heap: the newest first
+    def __init__(self, roots: Sequence[tuple[Entry, Any]], keep: bool) -> None:
+        self.pending: dict[int, Any] = {}  # position of an entry -> its cotangent so far
+        self.queue: list[Entry] = []  # a heap: the newest first
+        for root, seed in roots:
+            if root[0] in self.pending:
+                self.pending[root[0]] = self.pending[root[0]] + seed
+            else:
+                self.pending[root[0]] = seed
+                heapq.heappush(self.queue, root)
         self.totals: list[tuple[Leaf, Any]] = []
         self.keep = keep
         self.intact = False  # whether it is known that no entry ahead is spent
@@ -216,14 +228,18 @@ class _Sweep:
             raise
         return self._settle(passed) or self._back_to(safe)
 
-    def carefully(self, lift: Lift | None) -> None:
-        """Replay with a look at every slope; and with ``lift``, so that the sweep records itself."""
-        self._require_intact()
+    def carefully(self, lift: Lift | None, targets: Mapping[int, Leaf]) -> None:
+        """Replay with a look at every slope; with ``lift``, so that the sweep records itself; as far as ``targets``."""
+        oldest = max(targets, default=0)  # Positions fall: 0 is older than all.
+        if not self.intact:
+            require_intact([entry for entry in self.queue if entry[0] <= oldest], oldest)
         pending, queue = self.pending, self.queue
         at: Entry = queue[0]
         try:
             while queue:
                 entry = heapq.heappop(queue)
+                if entry[0] > oldest:
+                    break
                 g = pending.pop(entry[0])
                 at = form = entry  # at: what an error is about, the hooks first and then the rule
                 while len(form) == 3:
@@ -234,6 +250,9 @@ class _Sweep:
                     g = g.whole()
                 if len(form) == 2:
                     self.totals.append((form[1], g))
+                elif entry[0] in targets:
+                    self.totals.append((targets[entry[0]], g))
+                    continue  # It is somebody else's, and not ours to free.
                 elif len(form) == 4:
                     give_output(pending, queue, form[3], form[1], form[2], g)
                 else:

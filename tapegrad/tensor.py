@@ -115,7 +115,11 @@ class Tensor(Operators, Attributes, Conversions, ArrayMethods):
         known = TABLE.get(function)
         if known is not None and known.kind == "primitive" and args:
             first, arity = args[0], known.arity
-            if (type(first) is Tensor and arity <= len(args)) if arity else type(first) in (list, tuple):
+            if arity is None:
+                quick = type(first) in (list, tuple)
+            else:
+                quick = len(args) >= arity and (arity > 2 or type(first) is Tensor)
+            if quick:
                 return (known.road or road_of(known))(*args, **kwargs)
         return call(function, args, kwargs)
 
@@ -227,9 +231,9 @@ class Tensor(Operators, Attributes, Conversions, ArrayMethods):
         seed = self._seed(grad, create_graph)
         if create_graph:
             with enable_grad():
-                deposit([(leaf, _own_tensor(total)) for leaf, total in replay(entry, seed, True, lifted)])
+                deposit([(leaf, _own_tensor(total)) for leaf, total in replay([(entry, seed)], True, lifted)])
         else:
-            deposit(owned_arrays(replay(entry, seed, retain_graph)))
+            deposit(owned_arrays(replay([(entry, seed)], retain_graph)))
 
     def _seed(self, grad: Any, recorded: bool) -> Any:
         spec = self._spec

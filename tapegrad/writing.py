@@ -13,7 +13,7 @@ from tapegrad.dispatch import call, fact, records, static
 from tapegrad.entries import POSITIONS, Entry, leaf_of
 from tapegrad.errors import DTypeError, ImmutableError, ShapeError, WriteError
 from tapegrad.pieces import WRITE, Layout, Place, step, strided
-from tapegrad.recording import STATE
+from tapegrad.recording import STATE, no_grad
 from tapegrad.shapes import cast, spec_of
 from tapegrad.storage import Alias, Storage, alias_of, alone, is_basic, place_of
 
@@ -200,6 +200,15 @@ def in_place(operate: Callable[[Any, Any], Any], symbol: str) -> Callable[[Any, 
         return a
 
     return operator
+
+
+def renew(a: Any, value: Any) -> None:
+    """Write a leaf anew as a whole: an optimiser's step. ``value`` is an array like it that nobody else holds."""
+    if alone(a):
+        a._value = _ordered(value, a._value) if isinstance(a._value, np.ndarray) else value
+    else:
+        with no_grad():
+            setitem(a, ..., value)
 
 
 def _ordered(value: Any, old: Any) -> Any:

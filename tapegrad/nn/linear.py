@@ -44,7 +44,7 @@ def linear_shifted(x: Any, weight: Any, bias: Any) -> Any:
     if bias.shape != weight.shape[:1]:
         raise ShapeError(f"linear: bias has shape {bias.shape} but weight {weight.shape} expects {weight.shape[:1]}")
     y = x @ weight.T
-    return np.add(y, bias, out=y) if np.result_type(y, bias) == y.dtype and y.ndim else y + bias
+    return np.add(y, bias, out=y) if y.dtype is bias.dtype and y.ndim else y + bias
 
 
 def _check(x: tuple[int, ...], weight: tuple[int, ...]) -> None:

@@ -100,8 +100,10 @@ def cross_entropy_slope(
 ) -> Any:
     """The derivative of ``cross_entropy`` (of each sample's own loss, where they aren't reduced) by the logits."""
     known = _labelled(logits.shape, logits.dtype, target, weight, ignore_index, reduction, label_smoothing)
-    slope = softmax(_rows(logits), 1)
-    slope *= known.total[:, None]
+    rows = _rows(logits)
+    with np.errstate(under="ignore", invalid="ignore"):
+        slope = np.exp(rows - np.maximum.reduce(rows, axis=1, keepdims=True, initial=-np.inf))
+        slope *= (known.total / np.add.reduce(slope, axis=1))[:, None]
     if label_smoothing:
         slope -= known.share[:, None] * known.spread
     slope[np.arange(len(slope)), known.labels] -= known.scale
