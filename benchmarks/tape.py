@@ -224,20 +224,28 @@ ROWS = {
 # ---------------------------------------------------------------- the command
 
 
-def main(given: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tape", description=__doc__)
+Row = Callable[[Bench], None]
+
+
+def table(prog: str, description: str | None, rows: Mapping[str, Row], given: Sequence[str] | None) -> int:
+    """The command of a benchmark: print the rows that were asked for, or all."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--quick", action="store_true", help="few repeats: to see that it runs, not to measure")
-    parser.add_argument("--only", choices=ROWS, action="append", metavar="NAME", help=f"one of {', '.join(ROWS)}")
+    parser.add_argument("--only", choices=rows, action="append", metavar="NAME", help=f"one of {', '.join(rows)}")
     options = parser.parse_args(given)
     effort = Effort(3, 0.02) if options.quick else Effort(11, 0.15)
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}, {os.cpu_count()} cores"
     print(f"{versions}; medians of {effort.rounds} interleaved runs; ratio = tapegrad / the other")
     with Workers() as workers:
         bench = Bench(workers, effort, [])
-        for name in options.only or ROWS:
-            ROWS[name](bench)
+        for name in options.only or rows:
+            rows[name](bench)
     print(f"{sum(bench.met)} of {len(bench.met)} bounds met")
     return 0
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    return table("python -m benchmarks.tape", __doc__, ROWS, given)
 
 
 if __name__ == "__main__":

@@ -17,19 +17,49 @@ from tapegrad.tensor import Tensor, tensor
 
 if TYPE_CHECKING:
     from tapegrad import nn, optim
+    from tapegrad.custom import custom_gradient, stop_gradient, straight_through
+    from tapegrad.transforms import (
+        elementwise_grad,
+        flatten,
+        ggnvp,
+        grad,
+        hessian,
+        hvp,
+        jacobian,
+        jvp,
+        linearize,
+        register_container,
+        value_and_grad,
+        vjp,
+    )
 
 __all__ = [
     "Tape",
     "TapegradError",
     "Tensor",
+    "custom_gradient",
     "debug",
     "defvjp",
+    "elementwise_grad",
     "enable_grad",
+    "flatten",
+    "ggnvp",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "linearize",
     "nn",
     "no_grad",
     "optim",
     "primitive",
+    "register_container",
+    "stop_gradient",
+    "straight_through",
     "tensor",
+    "value_and_grad",
+    "vjp",
 ]
 __version__ = "0.1.0"
 
@@ -37,6 +67,17 @@ later("tapegrad.nn")
 
 
 def __getattr__(name: str) -> object:
-    if name in ("nn", "optim", "testing"):  # Imported when they are asked for.
+    # Imported when they are asked for.
+    if name in ("nn", "optim", "testing", "transforms"):
         return importlib.import_module(f"tapegrad.{name}")
+    if name in ("custom_gradient", "stop_gradient", "straight_through"):
+        value = globals()[name] = getattr(importlib.import_module("tapegrad.custom"), name)
+        return value
+    if name in __all__:  # A transform: whatever else is public stands here already.
+        value = globals()[name] = getattr(importlib.import_module("tapegrad.transforms"), name)
+        return value
     raise AttributeError(f"module 'tapegrad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})  # Also what hasn't been asked for yet.

@@ -7,6 +7,9 @@ On every road an operand is looked at in one place, ``type(x) is Tensor``: that 
 written buffers (storage.py) will be told from tensors whose memory is nobody else's.
 """
 
+import functools
+import importlib
+import inspect
 import sys
 from collections.abc import Sequence
 from operator import getitem
@@ -18,8 +21,9 @@ from tapegrad.borrowed import Watched, keep, like
 from tapegrad.entries import POSITIONS, Entry, leaf_of, parts, unhooked
 from tapegrad.errors import DTypeError, NotDifferentiableError, RuleError, UnexpectedArgumentError
 from tapegrad.pieces import Place
-from tapegrad.primitive import Creation, Elementwise, Known, look_up, name_of
+from tapegrad.primitive import Creation, Elementwise, Known, Primitive, look_up, name_of
 from tapegrad.recording import STATE, Fact, State
+from tapegrad.residuals import inside
 from tapegrad.shapes import Spec, read_only, spec_of
 from tapegrad.storage import Alias, is_basic, link, place_of
 
@@ -43,6 +47,10 @@ def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What ``function(*args, **kwargs)`` comes to where some of the arguments are tensors."""
     if kwargs and not _is_none(kwargs.get("out")):
         return into(function, args, kwargs)
+    if len(args) > 1:
+        place = _place_of_out(function)
+        if place < len(args) and args[place] is not None:
+            return into(function, _without(args, place), {**kwargs, "out": args[place]})
     known = look_up(function)
     if known is None or known.kind == "unsupported":
         if any(records(value) for value in (*args, *kwargs.values())):
@@ -62,6 +70,31 @@ def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return function(*_plain(args), **_plain(kwargs))
 
 
+@functools.cache
+def _place_of_out(function: Any) -> int:
+    """Which of the positional arguments is ``out``; a large number where none is."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+        names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD or p.kind is p.POSITIONAL_ONLY]
+        if any(p.kind is p.VAR_POSITIONAL for p in parameters):  # They take every place: einsum.
+            return sys.maxsize
+    except (TypeError, ValueError):  # Written in C, and silent about itself.
+        known = look_up(function)
+        if not isinstance(known, Primitive):
+            return sys.maxsize
+        names = [*(known.operands if known.arity else ("sequence",)), *known.parameters]
+    return names.index("out") if "out" in names else sys.maxsize
+
+
+def _without(args: Sequence[Any], place: int) -> Sequence[Any]:
+    """The positional arguments without ``out``: None stands there, unless nothing comes after it."""
+    if place < len(args) - 1:
+        return (*args[:place], None, *args[place + 1 :])
+    while place > 2 and args[place - 1] is None:  # A dtype, say, that isn't given.
+        place -= 1
+    return args[:place]
+
+
 def _is_none(out: Any) -> bool:
     return out is None or (type(out) is tuple and all(part is None for part in out))
 
@@ -69,7 +102,10 @@ def _is_none(out: Any) -> bool:
 def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run a primitive on the arrays of its operands, and record it if any of them records."""
     operands, parameters = _bound(known, args, kwargs)
-    if known.arity == 1 and type(operands[0]) is Tensor and type(operands[0]._kin) is Alias:
+    if known.users and not all(type(operand) is Tensor or type(operand) in _FLAT for operand in operands):
+        known, operands = importlib.import_module("tapegrad.nested").opened(known, operands)  # Needed by few.
+    written = known.arity == 1 and type(operands[0]) is Tensor and type(operands[0]._kin) is Alias
+    if written and not (known.users and known.residuals):
         return _of_alias(known, operands[0], parameters)
     values, parents = [], []
     recorded = False
@@ -83,9 +119,13 @@ def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             parents.append(None)
     if parameters:
         parameters = {name: static(value, known.name, name) for name, value in parameters.items()}
-    if known.cases is None:  # A user's function: what it writes to in place would be a tensor's value.
-        values = [read_only(value) if type(value) is np.ndarray else value for value in values]
-    y = known.run(*values, **parameters) if known.arity is not None else known.run(values, **parameters)
+    if known.users:
+        y = _run_of_users(known, values, parameters)
+        if known.residuals:
+            y, residuals = y
+            parameters = {**parameters, "residuals": residuals}
+    else:
+        y = known.run(*values, **parameters) if known.arity is not None else known.run(values, **parameters)
     y = _arrays(y, known)
     result = _result(known, y, operands, values, parameters, parents, recorded)
     if type(y) is tuple:
@@ -93,6 +133,22 @@ def apply(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             _linked(known, view, part, operands, values, parameters)
         return result
     return _linked(known, result, y, operands, values, parameters)
+
+
+# What is an operand as it stands; anything else may be a container.
+_FLAT = frozenset({np.ndarray, float, int, bool, complex, np.float64, np.float32})
+
+
+def _run_of_users(known: Any, values: list[Any], parameters: dict[str, Any]) -> Any:
+    """A user's function on arrays that it can't write to: they may be the values of tensors."""
+    values = [read_only(value) if type(value) is np.ndarray else value for value in values]
+    try:
+        return known.run(*values, **parameters) if known.arity is not None else known.run(values, **parameters)
+    except Exception as error:
+        given = ", ".join(str(getattr(value, "shape", value)) for value in values)
+        where = f", at {_callers_line()}" if STATE.get().debugging else "; tapegrad.debug() shows where"
+        error.add_note(f"while running {known.name} on operands {given}{where}")
+        raise
 
 
 def _linked(
@@ -127,6 +183,8 @@ def _result(
     if not (recorded and state.enabled):
         return wrapped(y)
     if type(known) is Elementwise:
+        if known.refused:
+            _require_constant(known, parents)
         parents = _parents_with_slopes(known, values, parents)
         parameters = {}  # They shaped the value; a slope reads none.
         if all(parent is None for parent in parents):
@@ -141,9 +199,10 @@ def _of_alias(known: Any, operand: Any, parameters: dict[str, Any]) -> Any:
     if known.function is getitem:
         return read(operand, parameters["index"])
     array = alias.array()
-    if known.cases is None:
-        array.flags.writeable = False
-    y = known.run(array, **parameters) if known.arity is not None else known.run([array], **parameters)
+    if known.users:
+        y = _run_of_users(known, [array], parameters)
+    else:
+        y = known.run(array, **parameters) if known.arity is not None else known.run([array], **parameters)
     y = _arrays(y, known)
     if type(y) is np.ndarray and y.base is not None and np.may_share_memory(y, array):
         return view_of(alias, y)
@@ -188,7 +247,19 @@ def _arrays(y: Any, known: Known) -> Any:
     if isinstance(y, tuple):
         parts = [_arrays(part, known) for part in y]
         return like(y, parts)
-    raise RuleError(f"{known.name} returned {type(y).__name__}; a primitive returns an array or a tuple of arrays")
+    raise RuleError(
+        f"{known.name} returned {type(y).__name__}; a primitive returns an array or a tuple of arrays"
+        + ("; it uses a tensor that isn't an operand: hand it over as one" if type(y) is Tensor else "")
+    )
+
+
+def _require_constant(known: Elementwise, parents: list[Any]) -> None:
+    for i in known.refused:
+        if parents[i] is not None:
+            raise NotDifferentiableError(
+                f"{known.name}: its derivative by operand {i} isn't known in closed form, and a recording tensor "
+                f"stands there; pass tensor.detach() if it is constant"
+            )
 
 
 def _parents_with_slopes(known: Elementwise, values: list[Any], parents: list[Any]) -> list[Any]:
@@ -308,6 +379,8 @@ def static(value: Any, what: str, name: str) -> Any:
         return value.numpy()
     if kind is list:
         return [static(v, what, name) for v in value]
+    if kind is dict:
+        return {k: static(v, what, name) for k, v in value.items()}
     if isinstance(value, tuple):
         return like(value, [static(v, what, name) for v in value])
     if isinstance(value, np.ndarray):
@@ -316,10 +389,10 @@ def static(value: Any, what: str, name: str) -> Any:
 
 
 def records(value: Any) -> bool:
-    """Whether an argument is a recording tensor, or a sequence that holds one, and recording is on."""
+    """Whether an argument is a recording tensor, or a container that holds one, and recording is on."""
     if type(value) is Tensor:
         return value._entry is not None and STATE.get().enabled
-    return type(value) in (tuple, list) and any(records(v) for v in value)
+    return type(value) not in _FLAT and any(records(v) for v in inside(value))
 
 
 def _plain(value: Any) -> Any:

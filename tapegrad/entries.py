@@ -116,11 +116,42 @@ def give_output(pending: dict[int, Any], queue: list[Entry], node: Entry, index:
     slots[index] = g if slots[index] is None else slots[index] + g
 
 
-def require_intact(ahead: list[Entry]) -> None:
-    """Raise RecordingError where one of these entries, or any that they came from, is spent."""
+def require_intact(ahead: list[Entry], oldest: int = 0) -> None:
+    """Raise RecordingError where one of these entries, or any that they came from, is spent.
+
+    oldest : a position; what is older is not looked at
+    """
     seen = {entry[0] for entry in ahead}
     while ahead:
         for parent in parents_of(ahead.pop()):
-            if parent[0] not in seen:
+            if parent[0] not in seen and parent[0] <= oldest:
                 seen.add(parent[0])
                 ahead.append(parent)
+
+
+def reaches_older(ahead: list[Entry], start: int) -> bool:
+    """Whether any of these entries, or of those that they came from, is older than the position ``start``."""
+    seen: set[int] = set()
+    entry: Any
+    while ahead:
+        entry = ahead.pop()
+        while entry is not None:  # Down a chain; what branches off waits. (Every transform asks this: speed counts.)
+            position = entry[0]
+            if position > start:
+                return True
+            if position in seen:
+                break
+            seen.add(position)
+            form = len(entry)
+            if form == 5:
+                entry = entry[4]
+            elif form == 7:
+                if entry[6] is not None:
+                    ahead.append(entry[6])
+                entry = entry[5]
+            elif form == 6:
+                entry = entry[5]
+            else:
+                ahead.extend(parents_of(entry))
+                break
+    return False

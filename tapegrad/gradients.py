@@ -34,10 +34,29 @@ def owned_arrays(totals: Sequence[tuple[Leaf, Any]]) -> list[tuple[Leaf, Any]]:
     """
     owned = []
     for leaf, total in totals:
-        if type(total) is not np.ndarray or total.base is not None or sys.getrefcount(total) > _SOLE_OWNER:
+        if type(total) is not np.ndarray or sys.getrefcount(total) > _SOLE_OWNER or not _own_memory(total):
             total = np.array(total, leaf.spec.dtype)
         owned.append((leaf, total))
     return owned
+
+
+def _own_memory(total: Any) -> bool:
+    """Whether an array has its memory to itself: it owns it, or alone views all of what another one owns."""
+    base = total.base
+    if base is None:
+        return True
+    return (
+        type(base) is np.ndarray
+        and base.flags.owndata
+        and total.flags.writeable
+        and base.size == total.size
+        and _references_of_base(total) <= _SOLE_VIEW
+    )
+
+
+def _references_of_base(total: Any) -> int:
+    base = total.base
+    return sys.getrefcount(base)
 
 
 def _references_of_a_sole_owner() -> int:
@@ -49,3 +68,4 @@ def _references_of_a_sole_owner() -> int:
 
 
 _SOLE_OWNER = _references_of_a_sole_owner()
+_SOLE_VIEW = _references_of_base(np.empty(2)[::-1]) + 1  # one more: in _own_memory

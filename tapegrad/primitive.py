@@ -18,13 +18,16 @@ import inspect
 import operator
 import sys
 import threading
+import typing
 from collections.abc import Callable, Iterable, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from tapegrad.cases import Cases
 from tapegrad.errors import RegistrationError
+from tapegrad.residuals import NEVER, answer_of, answering, checked_pair, with_fresh_residuals
 
 Function = Callable[..., Any]
 
@@ -125,12 +128,13 @@ refused = _Marked("refused", lambda: None)
 class Known:
     """What the table says of a function: its kind, and what it takes to act on it."""
 
-    __slots__ = ("arity", "cases", "function", "kind", "name", "note", "reflected", "road", "run")
+    __slots__ = ("arity", "cases", "function", "kind", "name", "note", "reflected", "road", "run", "users")
 
     def __init__(self, kind: str, function: Any, run: Any = None, note: str = "", cases: Cases | None = None) -> None:
         self.kind, self.function, self.note, self.cases = kind, function, note, cases
         self.name = name_of(function)
         self.arity: Any = None  # how many operands; None where they come in a sequence
+        self.users = False  # whether it isn't ours: what it is handed is guarded, and it may take containers
         self.run = run  # on plain arrays; of a composite, the function that is run instead
         self.road: Any = None  # a quick way to record it (roads.py), once there is one
         self.reflected: Any = None  # the same for an array and a tensor, in this order
@@ -139,7 +143,18 @@ class Known:
 class Primitive(Known):
     """A function with a rule ``rule(g, y, *operands, **parameters)`` for any number of operands."""
 
-    __slots__ = ("multilinear", "operands", "pack", "parameters", "pull", "read", "reads", "reads_y", "rule")
+    __slots__ = (
+        "multilinear",
+        "operands",
+        "pack",
+        "parameters",
+        "pull",
+        "read",
+        "reads",
+        "reads_y",
+        "residuals",
+        "rule",
+    )
 
     def __init__(
         self,
@@ -150,8 +165,12 @@ class Primitive(Known):
         forward: Any = None,
     ) -> None:
         super().__init__("primitive", function, forward or function, cases.note if cases else "", cases)
-        self.rule, self.multilinear = rule, multilinear
+        self.rule, self.multilinear, self.residuals = rule, multilinear, False
+        self.users = cases is None or not str(getattr(rule, "__module__", "")).startswith("tapegrad.")
         self._read_signature(list(inspect.signature(rule).parameters.values()))
+        with_residuals = getattr(function, "with_residuals", None)
+        if with_residuals is not None:
+            self._keep_residuals(with_residuals)
 
     def _read_signature(self, signature: Sequence[inspect.Parameter]) -> None:
         if len(signature) < 3:
@@ -185,6 +204,21 @@ class Primitive(Known):
         if expected != self.arity:
             raise RegistrationError(f"{self.name} has {expected} operands, its rule {self.arity}")
 
+    def _keep_residuals(self, function: Function) -> None:
+        """Run the function that returns (output, residuals), and have the rule read these."""
+        if "residuals" not in self.read:
+            raise RegistrationError(
+                f"{self.name} returns residuals; its rule takes them by keyword: (..., *, residuals)"
+            )
+        if self.multilinear or self.run is not self.function:
+            raise RegistrationError(f"{self.name} returns residuals; its rule can't have multilinear= or forward= too")
+        self.run, self.residuals = function, True
+        # All of it is kept, for the day when the rule is itself differentiated.
+        self.reads_y, self.reads = True, (True,) * len(self.reads)
+        self.read = frozenset(self.parameters)
+        self.pull = with_fresh_residuals(self.name, function, self.parameters, self.pull, self.pack)
+        self.parameters = tuple(name for name in self.parameters if name != "residuals")
+
     def keeps(self, wanted: Sequence[bool]) -> tuple[bool, Sequence[bool]]:
         """Whether the output and each operand are kept, given which operands record."""
         return self.reads_y, self.reads if self.arity is not None else self.reads * len(wanted)
@@ -210,12 +244,19 @@ def _packing(rule: Function, parameters: Sequence[inspect.Parameter]) -> tuple[F
                 rule(g, y, *operands) if packed is default else rule(g, y, *operands, **{name: packed})
             ),
         )
-    return (
-        lambda given: tuple(map(given.get, public, defaults)),
-        lambda g, y, operands, packed: (
-            rule(g, y, *operands, **dict(zip(names, packed, strict=False))) if packed else rule(g, y, *operands)
-        ),
-    )
+    # What a rule doesn't read isn't handed to it, unless it has no default: a call by keywords is dear.
+    needed = [(i, p.name) for i, p in enumerate(parameters) if not p.name.startswith("_") or p.default is p.empty]
+    first = names[0] if needed and needed[0][0] == 0 else None
+
+    def pull(g: Any, y: Any, operands: Any, packed: Any) -> Any:
+        count = len(packed)
+        if count > 1:
+            return rule(g, y, *operands, **{name: packed[i] for i, name in needed if i < count})
+        if count and first:
+            return rule(g, y, *operands, **{first: packed[0]})
+        return rule(g, y, *operands)
+
+    return (lambda given: tuple(map(given.get, public, defaults))), pull
 
 
 class Elementwise(Known):
@@ -297,8 +338,8 @@ def look_up(function: Any) -> Known | None:
 
 
 def _register(known: Known) -> None:
-    if known.cases is None and known.kind == "primitive" and name_of(known.function).startswith("np."):
-        complete()  # A user's rule for one of NumPy's functions: it may have one of ours.
+    if known.cases is None and known.kind == "primitive" and name_of(known.function).startswith(("np.", "scipy.")):
+        complete()  # A user's rule for one of NumPy's functions, or SciPy's: it may have one of ours.
     if known.function in TABLE:
         there = TABLE[known.function]
         raise RegistrationError(f"{known.name} stands in the table already, as {there.kind}")
@@ -359,10 +400,20 @@ def composite(*functions: Any, note: str = "", cases: Cases | None = None) -> Ca
 
     def register(run: Function) -> Function:
         for function in functions:
-            _register(Known("composite", function, run, note, cases))
+            _register(Known("composite", function, _under_the_name_of(function, run), note, cases))
         return run
 
     return register
+
+
+def _under_the_name_of(function: Any, run: Any) -> Any:
+    """The same code under the name that a user called: Python's errors for a wrong call say that name."""
+    if type(run) is not FunctionType:
+        return run
+    named = FunctionType(run.__code__, run.__globals__, run.__name__, run.__defaults__, run.__closure__)
+    named.__kwdefaults__, named.__qualname__ = run.__kwdefaults__, name_of(function)
+    named.__dict__.update(run.__dict__)
+    return named
 
 
 def constant(*functions: Any, note: str = "") -> None:
@@ -377,7 +428,7 @@ def creation(*functions: Any, run: Any = None, note: str = "a tensor that doesn'
     run : for those that take tensors as data: the function that is run instead, as of a composite
     """
     for function in functions:
-        _register(Creation("composite" if run else "constant", function, run, note))
+        _register(Creation("composite" if run else "constant", function, _under_the_name_of(function, run), note))
 
 
 def plain(*functions: Any, note: str = "") -> None:
@@ -392,13 +443,25 @@ def unsupported(*functions: Any, reason: str) -> None:
         _register(Known("unsupported", function, note=reason))
 
 
-def primitive(function: Function, name: str | None = None) -> Function:
+@typing.overload
+def primitive(function: Function, name: str | None = None, *, residuals: bool = False) -> Function: ...
+@typing.overload
+def primitive(
+    function: None = None, name: str | None = None, *, residuals: bool = False
+) -> Callable[[Function], Function]: ...
+def primitive(function: Function | None = None, name: str | None = None, *, residuals: bool = False) -> Any:
     """Make a function dispatched, as NumPy's own are (NEP 18): called with a Tensor, it records.
 
-    Its operands come as arrays (or in a list or tuple of arrays); it returns an array, or a tuple of
-    arrays. Give it a rule with ``defvjp``.
+    Its operands come as arrays, read-only, or as containers of arrays: nested tuples, lists, dicts and
+    dataclasses, and what ``tg.register_container`` was told of. It returns an array, or a tuple of arrays.
+    Give it a rule with ``defvjp``.
 
     name : what error messages call it, where that is not its own name
+    residuals : the function returns (output, residuals), and callers get the output. The residuals, whatever
+        they are, reach the rule by the keyword of that name, so that it needn't compute them again. An output that
+        is a view of an operand comes as a copy. In a derivative of the rule they are no constants: unless they are
+        integers, bools or strings, the function is then run once more, on tensors, and must give the same output
+        (RuleError). Output and operands are kept for that.
 
     >>> import numpy as np, tapegrad as tg
     >>> @tg.primitive
@@ -406,33 +469,52 @@ def primitive(function: Function, name: str | None = None) -> Function:
     ...     return x / 2
     >>> halved(np.array([1.0, 4.0]))
     array([0.5, 2. ])
+
+    >>> @tg.primitive(residuals=True)
+    ... def direction(x):
+    ...     length = np.sqrt(np.sum(x * x))
+    ...     return x / length, length
+    >>> @tg.defvjp(direction)
+    ... def direction_vjp(g, y, _x, *, residuals):
+    ...     return (g - y * np.sum(y * g)) / residuals
+    >>> x = tg.tensor([3.0, 4.0])
+    >>> direction(x)[0].backward()
+    >>> x.grad
+    array([ 0.128, -0.096])
     """
+    if function is None:
+        return functools.partial(primitive, name=name, residuals=residuals)
+    run = function
+    if residuals:
+        pair = checked_pair(function, name or name_of(function))
+        run = functools.wraps(function)(lambda *args, **kwargs: pair(*args, **kwargs)[0])
 
     @functools.wraps(function)
     def dispatched(*args: Any, **kwargs: Any) -> Any:
+        deep = False
         for value in (*args, *kwargs.values()) if kwargs else args:
             kind = type(value)
             if kind is list or kind is tuple:
                 for part in value:
-                    if type(part) not in _NEVER and (answer := _answer(part)) is not None:
-                        return answer(part, dispatched, (type(part),), args, kwargs)
-            elif kind not in _NEVER and (answer := _answer(value)) is not None:
-                return answer(value, dispatched, (kind,), args, kwargs)
-        return function(*args, **kwargs)
+                    if type(part) not in NEVER:
+                        if (answer := answer_of(part)) is not None:
+                            return answer(part, dispatched, (type(part),), args, kwargs)
+                        deep = True
+            elif kind not in NEVER:
+                if (answer := answer_of(value)) is not None:
+                    return answer(value, dispatched, (kind,), args, kwargs)
+                deep = True
+        if deep:  # Something that may be a container.
+            for value in answering((*args, *kwargs.values())):
+                return answer_of(value)(value, dispatched, (type(value),), args, kwargs)
+        return run(*args, **kwargs)
 
     if name is not None:
         dispatched.__qualname__, dispatched.__module__ = name, ""
-    dispatched.on_arrays = function  # type: ignore[attr-defined]
+    dispatched.on_arrays = run  # type: ignore[attr-defined]
+    if residuals:
+        dispatched.with_residuals = pair  # type: ignore[attr-defined]
     return dispatched
-
-
-# Types that never answer for a function: most arguments are of these.
-_NEVER = frozenset({np.ndarray, float, int, bool, str, type(None), np.float64, np.float32})
-
-
-def _answer(value: Any) -> Any:
-    """The method by which a value that isn't NumPy's own answers for a function (NEP 18), or None."""
-    return None if isinstance(value, np.ndarray) else getattr(type(value), "__array_function__", None)
 
 
 def name_of(function: Any) -> str:

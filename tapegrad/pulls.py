@@ -67,7 +67,10 @@ def pulled_trusting(entry: Entry, g: Any) -> Iterable[tuple[Entry, Any]]:
         require_unchanged(watched, known.name)
     if type(g) is Outputs:
         g = tuple(g)
-    if type(known) is Primitive and known.function is not getitem:
+    kind = type(known)
+    if kind is Elementwise:
+        return _elementwise_cotangents(known, g, y, entry[6:middle], entry[middle:], False)
+    if kind is Primitive and known.function is not getitem:
         return _by_rule(known, g, y, entry[6:middle], parameters, entry[middle:])
     return cotangents(known, g, y, entry[6:middle], parameters, entry[middle:], False)
 
@@ -139,22 +142,22 @@ def _elementwise_cotangents(
     is_real = g.dtype.kind == "f" and (len(operands) > 1 or operands[0].dtype.kind != "c")
     trusting = is_real and not careful
     pairs = []
-    for i, parent in enumerate(wanted):
-        slope = known.slopes[i]
-        if parent is not None and slope is not None:
-            operand, whole = operands[i], g
-            if slope.form == "number" and operand.shape != g.shape:
-                whole = unbroadcast(g, operand.shape)  # A number may come after the sum, over fewer elements.
-            c = slope.pull(whole, y, *operands) if trusting else _elementwise(slope, whole, y, operands, careful)
-            if c.dtype is not operand.dtype:
-                c = fit(c, operand)
-            elif c.shape != operand.shape:
+    for parent, slope, operand in zip(wanted, known.slopes, operands, strict=True):
+        if parent is None or slope is None:
+            continue
+        if slope.form == "number":  # It may come after the sum, over fewer elements.
+            c = g if operand.shape == g.shape else unbroadcast(g, operand.shape)
+            if slope.value != 1:
+                c = c * slope.value.conjugate()
+        else:
+            c = slope.pull(g, y, *operands) if trusting else by_slope(slope, g, y, operands, careful)
+            if c.shape != operand.shape:
                 c = unbroadcast(c, operand.shape)
-            pairs.append((parent, c))
+        pairs.append((parent, c if c.dtype is operand.dtype else fit(c, operand)))
     return pairs
 
 
-def _elementwise(slope: Slope, g: Any, y: Any, operands: Sequence[Any], careful: bool) -> Any:
+def by_slope(slope: Slope, g: Any, y: Any, operands: Sequence[Any], careful: bool) -> Any:
     if slope.form == "number":
         return g if slope.value == 1 else g * slope.value.conjugate()
     if slope.form == "pullback":

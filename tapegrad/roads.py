@@ -40,7 +40,7 @@ def road_of(known: Any) -> Callable[..., Any]:
 
 def _paved(known: Any) -> Callable[..., Any]:
     function = known.function
-    if isinstance(known, Primitive) and known.cases is not None:
+    if isinstance(known, Primitive) and not known.users:
         if known.arity is None:
             return sequence(known)
         if known.arity == 1:
@@ -51,10 +51,17 @@ def _paved(known: Any) -> Callable[..., Any]:
             return several(known)
     elif isinstance(known, Elementwise) and (isinstance(function, np.ufunc) or hasattr(function, "on_arrays")):
         if known.arity == 1 and not known.constant_for_real:
-            return unary(function)
+            return _but_of_half(function, unary(function))
         if known.arity == 2 and isinstance(function, np.ufunc) and None not in known.slopes:
-            return binary(function)[0]
+            return _but_of_half(function, binary(function)[0])
     return lambda *args, **kwargs: call(function, args, kwargs)
+
+
+def _but_of_half(function: Any, road: Callable[..., Any]) -> Callable[..., Any]:
+    """The road, which keeps the dtype; float16 goes the long way where a ufunc makes float32 of it, as SciPy's do."""
+    if not isinstance(function, np.ufunc) or any(loop.startswith("e") for loop in function.types):
+        return road
+    return lambda a, *rest: call(function, (a, *rest), {}) if a.dtype.char == "e" else road(a, *rest)
 
 
 def _on_arrays(known: Any) -> Callable[..., Any]:

@@ -305,16 +305,18 @@ def _scattered(g: Any, index: Any, shape: Shape) -> Any:
     elif g.size < 128:
         np.add.at(out, index, g)  # Integer arrays may repeat a place, and its cotangents add up.
     else:
-        _add_many(out, index, g)
+        _add_many(out, index, g, zero=True)
     return out
 
 
 def add_at(total: Any, index: Any, part: Any) -> None:
-    """Add to an array in place at an index, as often as it names a place."""
+    """Add ``part``, of the shape of ``total[index]``, in place, as often as the index names a place."""
     if _unrepeating(index):
         total[index] += part
-    else:
+    elif part.size < 128 or not total.flags.c_contiguous:
         np.add.at(total, index, part)
+    else:
+        _add_many(total, index, part)
 
 
 # What names each place at most once, by type; bool arrays do too. Anything else may repeat one.
@@ -331,18 +333,20 @@ def _is_basic_or_mask(item: Any) -> bool:
     return type(item) in _BASIC or (type(item) is np.ndarray and item.dtype.kind == "b")
 
 
-def _add_many(out: Any, index: Any, g: Any) -> None:
-    """``np.add.at`` on zeros in C order, by its one quick form: one axis of places, one of values.
+def _add_many(out: Any, index: Any, g: Any, zero: bool = False) -> None:
+    """``np.add.at`` on an array in C order, by its one quick form: one axis of places, one of values.
 
     Values are added in the order in which they come, as there, so that the sums are the same to the
     last bit; but for _add_rows.
+
+    zero : whether all of it is 0 as yet
     """
     rows = _row_numbers(index, out.shape)
     if rows is not None:
         g = g.reshape(rows.size, -1)
         width = g.shape[1]
         if width >= 16 and g.size >= 1 << 16:
-            _add_rows(out.reshape(-1, width), rows.reshape(-1), g)
+            _add_rows(out.reshape(-1, width), rows.reshape(-1), g, zero)
             return
         places = (rows.reshape(-1, 1) * width + np.arange(width)) if width > 1 else rows
     elif out.size > 8 * g.size:  # The next line would cost more than it gains.
@@ -359,19 +363,23 @@ def _row_numbers(index: Any, shape: Shape) -> Any:
     arrays = [np.asarray(i) for i in items if i is not None and type(i) not in (slice, type(Ellipsis))]
     if len(arrays) < len(items) or any(a.dtype.kind not in "iu" for a in arrays):
         return None
-    if len(arrays) == 1:
-        rows = arrays[0].astype(np.intp)
-        return np.where(rows < 0, rows + shape[0], rows) if rows.size and rows.min() < 0 else rows
-    # "wrap" counts the negative ones from the end; the forward has found what is out of range.
-    return np.ravel_multi_index([a.astype(np.intp) for a in arrays], shape[: len(arrays)], mode="wrap")
+    rows: Any = None
+    for a, n in zip(arrays, shape, strict=False):
+        places = a.astype(np.intp, copy=False)
+        if places.size and places.min() < 0:
+            places = np.where(places < 0, places + n, places)
+        # By Horner's rule; an array of one axis of places is small until the last one broadcasts it.
+        rows = places if rows is None else rows * n + places
+    return rows
 
 
-def _add_rows(table: Any, rows: Any, g: Any) -> None:
-    """Add each row of ``g`` to the row of the (zero) table that ``rows`` names.
+def _add_rows(table: Any, rows: Any, g: Any, zero: bool = False) -> None:
+    """Add each row of ``g`` to the row of the table that ``rows`` names.
 
     The rows of ``g`` for one row of the table make a group. Round after round adds the next member of
-    every group that has one, in one pass for all of them. When few groups are left, they are long, and
-    each is summed by itself.
+    every group that has one, in one pass for all of them: block by block, so that the sums stay in the
+    cache (a tenth less time, and half of it where groups are small). When few groups are left, they are
+    long, and each is summed by itself.
     """
     g = np.ascontiguousarray(g)  # Taking rows of what repeats by strides is five times slower.
     # NumPy sorts integers of 16 bits by radix, in linear time.
@@ -379,18 +387,37 @@ def _add_rows(table: Any, rows: Any, g: Any) -> None:
     ranked = rows[order]
     starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
     counts = np.diff(starts, append=len(ranked))
-    longest_first = np.argsort(-counts, kind="stable")
+    fewer = counts.max() - counts
+    longest_first = np.argsort(fewer.astype(np.uint16) if fewer.max() < 1 << 16 else fewer, kind="stable")
     starts, counts = starts[longest_first], counts[longest_first]
+    per = max(_BLOCK // g[0].nbytes, 1)  # groups of a block
+    buffer = np.empty((min(per, len(starts)), g.shape[1]), g.dtype)
+    for first in range(0, len(starts), per):
+        block = slice(first, first + per)
+        total = _groups_added(g, order, starts[block], counts[block], buffer)
+        if zero:
+            table[ranked[starts[block]]] = total
+        else:
+            table[ranked[starts[block]]] += total
+
+
+_BLOCK = 1 << 19  # bytes of sums: they and the rows that are added to them fit the second cache
+
+
+def _groups_added(g: Any, order: Any, starts: Any, counts: Any, buffer: Any) -> Any:
+    """The sums of the groups ``order[start : start + count]`` of rows of ``g``, the longest first."""
     total = g.take(order[starts], axis=0)
-    for done in range(1, counts[0]):
-        left = int(np.searchsorted(-counts, -done))  # groups with more than ``done`` members
+    # How many groups have a second member, a third, ...
+    longer = np.searchsorted(-counts, np.arange(-1, -counts[0], -1)).tolist()
+    for done, left in enumerate(longer, 1):
         if left * g.shape[1] < LARGE:
             for i in range(left):
                 members = order[starts[i] + done : starts[i] + counts[i]]
                 total[i] += np.add.reduce(g.take(members, axis=0), axis=0)
             break
-        total[:left] += g.take(order[starts[:left] + done], axis=0)
-    table[ranked[starts]] = total
+        # The order is a permutation, so that nothing is clipped; "raise" would copy the buffer.
+        total[:left] += g.take(order[starts[:left] + done], axis=0, out=buffer[:left], mode="clip")
+    return total
 
 
 @defvjp(

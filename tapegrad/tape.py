@@ -42,9 +42,10 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, free, give_output, require_intact, spent
+from tapegrad.careful import carefully
+from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, give_output, require_intact, spent
 from tapegrad.pieces import FEW, Account, Pieces, give_piece
-from tapegrad.pulls import finite, pull_large, pulled, pulled_trusting, settled
+from tapegrad.pulls import finite, pull_large, pulled_trusting, settled
 from tapegrad.recording import STATE
 
 LARGE = 1 << 14  # elements: from here on an operation costs more than a look at its result
@@ -65,14 +66,14 @@ def replay(
     Raises RecordingError where an entry is spent already, before anything is freed; whatever a rule or
     a hook raises passes unchanged.
     """
-    sweep = _Sweep(roots, keep or lift is not None)
+    sweep = Sweep(roots, keep or lift is not None)
     with np.errstate(all="ignore"):
         if lift is not None or targets or STATE.get().debugging or not sweep.trusting():
-            sweep.carefully(lift, targets)
+            carefully(sweep, lift, targets)
     return sweep.totals
 
 
-class _Sweep:
+class Sweep:
     """One replay: what is pending, in which order, and what has arrived at leaves."""
 
     def __init__(self, roots: Sequence[tuple[Entry, Any]], keep: bool) -> None:
@@ -114,7 +115,11 @@ class _Sweep:
                 if mine:
                     owned.add(position)
             else:
-                pending[position] = pending[position] + c
+                if mine and type(pending[position]) is np.ndarray:  # One large array fewer.
+                    c += pending[position]
+                else:
+                    c = pending[position] + c
+                pending[position] = c
                 owned.add(position)
 
         entry: Any = queue[0]
@@ -227,47 +232,6 @@ class _Sweep:
             annotate(error, entry)
             raise
         return self._settle(passed) or self._back_to(safe)
-
-    def carefully(self, lift: Lift | None, targets: Mapping[int, Leaf]) -> None:
-        """Replay with a look at every slope; with ``lift``, so that the sweep records itself; as far as ``targets``."""
-        oldest = max(targets, default=0)  # Positions fall: 0 is older than all.
-        if not self.intact:
-            require_intact([entry for entry in self.queue if entry[0] <= oldest], oldest)
-        pending, queue = self.pending, self.queue
-        at: Entry = queue[0]
-        try:
-            while queue:
-                entry = heapq.heappop(queue)
-                if entry[0] > oldest:
-                    break
-                g = pending.pop(entry[0])
-                at = form = entry  # at: what an error is about, the hooks first and then the rule
-                while len(form) == 3:
-                    g = self.hooked.get(form[0]) if form[0] in self.hooked else form[1].run(g)
-                    form = form[2]
-                at = form
-                if type(g) is Pieces:
-                    g = g.whole()
-                if len(form) == 2:
-                    self.totals.append((form[1], g))
-                elif entry[0] in targets:
-                    self.totals.append((targets[entry[0]], g))
-                    continue  # It is somebody else's, and not ours to free.
-                elif len(form) == 4:
-                    give_output(pending, queue, form[3], form[1], form[2], g)
-                else:
-                    for parent, c in pulled(form, entry, g, lift, True):
-                        position = parent[0]
-                        if position in pending:
-                            pending[position] = pending[position] + c
-                        else:
-                            pending[position] = c
-                            heapq.heappush(queue, parent)
-                if not self.keep:
-                    free(entry)
-        except Exception as error:
-            annotate(error, at)
-            raise
 
     def _point(self) -> tuple[dict[int, Any], list[Entry], int]:
         pending = dict(self.pending)

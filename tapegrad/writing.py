@@ -243,7 +243,8 @@ def into(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     targets = out if type(out) is tuple else (out,)
     casting = kwargs.get("casting", "same_kind") if isinstance(function, np.ufunc) else "same_kind"
     index: Any = ...
-    if isinstance(function, np.ufunc) and kwargs.get("where", True) is not True:
+    where = kwargs.get("where", True)
+    if isinstance(function, np.ufunc) and where is not True and where is not np._NoValue:
         index, args = _picked(function, args, kwargs.pop("where"), targets)
         results = function(*args, **kwargs)
     else:
@@ -276,7 +277,7 @@ def _in_dtype_of_out(function: Any, args: Any, kwargs: dict[str, Any], target: A
     if function not in _IN_DTYPE_OF_OUT and not (ufunc in (np.add, np.multiply) and function.__name__ != "outer"):
         return kwargs
     dtype = getattr(args[0], "dtype", target.dtype) if args else target.dtype
-    if len(args) > 2 or kwargs.get("dtype") is not None or dtype == target.dtype:
+    if (len(args) > 2 and args[2] is not None) or kwargs.get("dtype") is not None or dtype == target.dtype:
         return kwargs
     return kwargs | {"dtype": target.dtype} if np.can_cast(dtype, target.dtype, "same_kind") else kwargs
 

@@ -1,5 +1,6 @@
 """What holds for every test: sealed globals, and the same examples of Hypothesis in every run."""
 
+import importlib.util
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,8 @@ from seals import globals_now, left_changed, put_back
 
 from tapegrad.primitive import complete
 
+if importlib.util.find_spec("scipy"):
+    importlib.import_module("scipy.special")  # Beside it, its rules are entered.
 complete()  # Every rule is entered before any test looks at the table.
 
 settings.register_profile(

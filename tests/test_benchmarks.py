@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import numpy_functions, programs
+from benchmarks import families, numpy_functions, programs
 from benchmarks.timing import installed
 
 ROOT = Path(__file__).parent.parent
@@ -78,7 +78,8 @@ def smaller(monkeypatch):
             return tuple(np.ascontiguousarray(a[(slice(39),) * a.ndim]) for a in data())
 
         monkeypatch.setitem(numpy_functions.FAMILIES, name, family._replace(data=cut))
-    monkeypatch.setattr(numpy_functions, "INDICES", numpy_functions.INDICES % 39)
+    for indices in ("INDICES", "PLACES"):
+        monkeypatch.setattr(families, indices, getattr(families, indices) % 39)
 
 
 @pytest.mark.parametrize("name", numpy_functions.FAMILIES)

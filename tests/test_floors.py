@@ -15,16 +15,18 @@ ROOT = Path(tapegrad.__file__).parent
 # From the ground up: a module imports only from floors below its own, or from its own package's.
 FLOORS = (
     ("errors", "cases", "methods"),
+    ("residuals",),
     ("primitive",),
-    ("shapes", "recording", "entries", "borrowed", "hooks"),
-    ("pieces",),
+    ("shapes", "recording", "entries", "borrowed", "hooks", "containers"),
+    ("nested", "pieces"),
     ("pulls", "gradients", "conversions"),
-    ("ops", "tape", "storage"),
+    ("ops", "careful", "storage"),
+    ("tape",),
     ("dispatch",),
     ("nn", "roads", "writing"),
     ("attributes", "operators"),
     ("tensor",),
-    ("optim",),
+    ("custom", "optim", "transforms"),
     ("tapegrad",),
     ("testing", "examples", "support"),
 )

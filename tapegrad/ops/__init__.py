@@ -12,9 +12,10 @@ __all__ = ["contractions", "elementwise", "indexing", "joining", "reductions", "
 _FAMILIES = """
 applying bessel borders constants convolution creation cumulative decompositions
 determinants diagonals differences einsum emath fft filling fitting
-grids histograms interpolation linalg methods_of_ufuncs missing namespace norms
+grids histograms inserting interpolation linalg methods_of_ufuncs missing namespace norms
 picking polynomial products quantiles repeating sampling sets sorting
-spectra statistics writing
+spectra statistics windows writing
 """
 
 later(*(f"tapegrad.ops.{name}" for name in _FAMILIES.split()))
+later("tapegrad.ops.special", beside="scipy.special")

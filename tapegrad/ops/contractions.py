@@ -41,13 +41,21 @@ from tapegrad.shapes import conj, mH, unbroadcast
             call((2, 0, 3), (3, 2)),
             call((0,), (0,)),
             call((2, 2, 0), (0, 3)),
+            call((2, 3), (4, 3), axes=[(0, 1), (1, 0), (0, 1)]),
+            call((3, 2, 4), (2, 5), axes=[(2, 1), (0, 1), (0, 2)]),
+            call((3, 2), (3,), axes=[(1, 0), 0, 0]),
+            call((2, 3), (3,), axes=[(-2, -1), (0,), (0,)]),
+            call((3,), (3,), axes=[0, 0, ()]),
         ),
     ),
 )
 def matmul_vjp(
-    g: Any, _y: Any, a: Any, b: Any, *, _dtype: Any = None, _casting: Any = "same_kind", _order: Any = "K"
-) -> Any:
+    g: Any, _y: Any, a: Any, b: Any, *, axes: Any = None,
+    _dtype: Any = None, _casting: Any = "same_kind", _order: Any = "K",
+) -> Any:  # fmt: skip
     """a_bar = g b^H, b_bar = a^H g, summed over the axes along which an operand was broadcast."""
+    if axes is not None:
+        return _along(axes, g, a, b)
     if a.ndim == 2 and b.ndim == 2:
         if type(g) is type(a) is type(b):  # The method dot: on small matrices three times quicker than @.
             return lambda: g.dot(conj(b.T)), lambda: conj(a.T).dot(g)
@@ -60,6 +68,15 @@ def matmul_vjp(
     batch = g.shape[: g.ndim - (a.ndim > 1) - (b.ndim > 1)]
     G = g.reshape((*batch, A.shape[-2], B.shape[-1]))
     return lambda: _left(G, A, B).reshape(a.shape), lambda: _right(G, A, B).reshape(b.shape)
+
+
+def _along(axes: Any, g: Any, a: Any, b: Any) -> Any:
+    """The cotangents of a product of the matrices that stand at ``axes``: moved to the end, and back."""
+    places = [tuple(at) if isinstance(at, (tuple, list)) else (at,) for at in axes]
+    ends = [tuple(range(-len(at), 0)) for at in places]
+    G, A, B = (np.moveaxis(x, places[i], ends[i]) for x, i in ((g, 2), (a, 0), (b, 1)))
+    to_a, to_b = matmul_vjp(G, None, A, B)
+    return lambda: np.moveaxis(to_a(), ends[0], places[0]), lambda: np.moveaxis(to_b(), ends[1], places[1])
 
 
 def _left(G: Any, A: Any, B: Any) -> Any:

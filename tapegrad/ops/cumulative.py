@@ -47,11 +47,14 @@ _FIRST, _BUT_FIRST, _BUT_LAST = slice(0, 1), slice(1, None), slice(0, -1)
 # ---------------------------------------------------------------- sums
 
 
-def _sums_to_come(g: Any, axis: int) -> Any:
-    """The sum of each element and all after it. A seam: plain arrays are written from the end, not flipped."""
+def _sums_to_come(g: Any, axis: int, mine: bool = False) -> Any:
+    """The sum of each element and all after it. A seam: plain arrays are written from the end, not flipped.
+
+    mine : whether ``g`` is a temporary, which may be written to
+    """
     if type(g) is not np.ndarray:
         return np.flip(np.cumsum(np.flip(g, axis), axis), axis)
-    out = np.empty_like(g)
+    out = g if mine else np.empty_like(g)
     np.cumsum(np.flip(g, axis), axis, out=np.flip(out, axis))
     return out
 
@@ -59,7 +62,8 @@ def _sums_to_come(g: Any, axis: int) -> Any:
 @defvjp(np.cumsum, cases=Cases(calls=_SIDES))
 def cumsum_vjp(g: Any, _y: Any, _a: Any, *, axis: int | None = None, _dtype: Any = None, _out: Any = None) -> Any:
     """a_bar_i = sum of g_k over k >= i."""
-    return _sums_to_come(g, axis or 0).reshape(_a.shape)
+    c = _sums_to_come(g, axis or 0)
+    return c if c.shape == _a.shape else c.reshape(_a.shape)
 
 
 @primitive
@@ -155,7 +159,7 @@ def _pull_products(g: Any, y: Any, x: Any, axis: int) -> Any:
 
     So S_i = g_i + x_{i+1} S_{i+1}. All of one shape; ``y`` is the running product of ``x``.
     """
-    x, y = conj(cast(x, y.dtype)), conj(y)
+    x, y = conj(x if x.dtype == y.dtype else cast(x, y.dtype)), conj(y)
     if g.size == 0:
         return g
     quick = _divided_sums(g, y, x, axis)
@@ -177,14 +181,20 @@ def _divided_sums(g: Any, y: Any, x: Any, axis: int) -> Any:
     """
     if type(g) is not np.ndarray or type(y) is not np.ndarray or y.dtype.char not in "fdFD":
         return None
-    size = y if y.dtype.kind == "f" and np.minimum.reduce(y, axis=None) > 0 else np.abs(y)
+    size = y if y.dtype.kind == "f" else np.abs(y)
     low, high = np.minimum.reduce(size, axis=None), np.maximum.reduce(size, axis=None)
+    if low <= 0 and size is y:  # Most products are positive: this spares them a pass.
+        size = np.abs(y)
+        low, high = np.minimum.reduce(size, axis=None), np.maximum.reduce(size, axis=None)
     tiny = float(np.finfo(y.dtype).tiny) ** 0.5
     if not (low > tiny and high < 1 / tiny):
         return None
-    c = _sums_to_come(g * y, axis)
+    c = _sums_to_come(g * y, axis, mine=True)
+    # What isn't finite stays so in all sums that follow, the last of which stand first. (No factor is 0 or infinite.)
+    if not np.isfinite(_part(c, axis, _FIRST)).all():
+        return None
     c /= x
-    return c if np.isfinite(np.add.reduce(c, axis=None)) else None  # A sum hides neither nan nor inf.
+    return c
 
 
 _AT_ZEROS = (
@@ -199,7 +209,8 @@ _AT_ZEROS = (
 @defvjp(np.cumprod, cases=Cases(calls=_SIDES, examples=_AT_ZEROS, note="exact at zeros, at every order"))
 def cumprod_vjp(g: Any, y: Any, a: Any, *, axis: int | None = None, _dtype: Any = None, _out: Any = None) -> Any:
     """a_bar_i = sum over k >= i of g_k times the product of the other factors of y_k."""
-    return _pull_products(g, y, a.reshape(g.shape), axis or 0).reshape(a.shape)
+    c = _pull_products(g, y, a.reshape(g.shape), axis or 0)
+    return c if c.shape == a.shape else c.reshape(a.shape)
 
 
 # ---------------------------------------------------------------- the array standard's functions

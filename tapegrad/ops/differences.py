@@ -46,7 +46,8 @@ def undiff(e: Any, axis: int, n: int = 1) -> Any:
             e = zeros_along(e, 1, axis)
             continue
         out = np.empty((*e.shape[:axis], e.shape[axis] + 1, *e.shape[axis + 1 :]), e.dtype)
-        np.negative(part(e, None, 1, axis), out=part(out, None, 1, axis))
+        # (np.negative of NumPy 2.4 takes the wrong elements where strides are 4 float32 or 8 float64, in and out.)
+        np.multiply(part(e, None, 1, axis), -1, out=part(out, None, 1, axis))
         np.subtract(part(e, None, -1, axis), part(e, 1, None, axis), out=part(out, 1, -1, axis))
         part(out, -1, None, axis)[...] = part(e, -1, None, axis)
         e = out
@@ -56,7 +57,13 @@ def undiff(e: Any, axis: int, n: int = 1) -> Any:
 @defvjp(
     undiff,
     cases=Cases(
-        calls=(call((3,), axis=0), call((2, 3), axis=-1, n=2), call((3, 2), axis=0), call((1,), axis=0, n=3)),
+        calls=(
+            call((3,), axis=0),
+            call((2, 3), axis=-1, n=2),
+            call((3, 2), axis=0),
+            call((1,), axis=0, n=3),
+            call((2, 8), axis=1),
+        ),
         neutral=False,
     ),
 )

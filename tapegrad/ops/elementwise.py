@@ -13,6 +13,21 @@ from typing import Any
 import numpy as np
 
 from tapegrad.cases import NONZERO, POSITIVE, REAL, UNIT, Call, Cases, Domain, call
+from tapegrad.ops.slopes import (
+    arcsinh_slope,
+    arctan_slope,
+    arctanh_slope,
+    circle,
+    degree,
+    far,
+    hypot_slope,
+    logarithm,
+    outer_circle,
+    share,
+    share2,
+    tan_slope,
+    tanh_slope,
+)
 from tapegrad.primitive import composite, constant, defvjp, elementwise, primitive, pullback, ratio
 from tapegrad.shapes import cast, conj, unbroadcast
 
@@ -32,6 +47,11 @@ def in_dtype(x: Any, dtype: Any, casting: Any = "same_kind") -> Any:
         return x  # A Python number takes part weakly.
     np.empty(0, x.dtype).astype(dtype, casting=casting)
     return cast(x, np.dtype(dtype))
+
+
+def laid_out(x: Any, order: Any) -> Any:
+    """An array in the memory order that a ufunc was told to give."""
+    return x if order == "K" else np.positive(x, order=order)
 
 
 # ---------------------------------------------------------------- arithmetic
@@ -120,13 +140,17 @@ elementwise(float_power_of, power_slope, exponent_slope, cases=POWER)
 
 @composite(
     np.float_power,
-    cases=Cases(domain=(POSITIVE, REAL), calls=(*POWER.calls, call((3,), (3,), dtype=np.complex128)), note=POWER.note),
+    cases=Cases(
+        domain=(POSITIVE, REAL),
+        calls=(*POWER.calls, call((3,), (3,), dtype=np.complex128), call((2, 3), 2, order="F")),
+        note=POWER.note,
+    ),
 )
-def float_power(x1: Any, x2: Any, /, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
+def float_power(x1: Any, x2: Any, /, *, dtype: Any = None, casting: Any = "same_kind", order: Any = "K") -> Any:
     """The power, in double precision at least."""
     if dtype is not None:  # NumPy's error for a dtype that isn't.
         np.float_power(*(np.empty(0, getattr(x, "dtype", float)) for x in (x1, x2)), dtype=dtype, casting=casting)
-    return float_power_of(in_dtype(x1, dtype, casting), in_dtype(x2, dtype, casting))
+    return laid_out(float_power_of(in_dtype(x1, dtype, casting), in_dtype(x2, dtype, casting)), order)
 
 
 # ---------------------------------------------------------------- size and sign
@@ -140,11 +164,10 @@ elementwise(
     ),
 )
 elementwise(np.fabs, lambda _y, x: np.sign(x), cases=real_only(NONZERO, "0 at 0"))
-# The origin counts as infinitely far away: every derivative there, of any order, comes out as 0.
 elementwise(
     np.hypot,
-    lambda y, a, _b: a / np.where(y == 0, math.inf, y),
-    lambda y, _a, b: b / np.where(y == 0, math.inf, y),
+    hypot_slope,
+    lambda y, a, b: hypot_slope(y, b, a),
     cases=real_only(NONZERO, "0 at the origin"),
 )
 elementwise(
@@ -202,11 +225,11 @@ def angle(z: Any, deg: bool = False) -> Any:
 # ---------------------------------------------------------------- exponentials and logarithms
 
 elementwise(np.exp, lambda y, _x: y, cases=Cases())
-elementwise(np.exp2, lambda y, _x: y * math.log(2), cases=Cases())
+elementwise(np.exp2, lambda y, _x: y * logarithm(2, y), cases=Cases())
 elementwise(np.expm1, lambda _y, x: np.exp(x), cases=Cases())  # y + 1 has no digits left at x = -40.
 elementwise(np.log, ratio(lambda _y, x: x), cases=Cases(domain=POSITIVE))
-elementwise(np.log2, ratio(lambda _y, x: x * math.log(2)), cases=Cases(domain=POSITIVE))
-elementwise(np.log10, ratio(lambda _y, x: x * math.log(10)), cases=Cases(domain=POSITIVE))
+elementwise(np.log2, ratio(lambda _y, x: x * logarithm(2, x)), cases=Cases(domain=POSITIVE))
+elementwise(np.log10, ratio(lambda _y, x: x * logarithm(10, x)), cases=Cases(domain=POSITIVE))
 elementwise(np.log1p, ratio(lambda _y, x: 1 + x), cases=Cases(domain=Domain(-0.7, 2.5)))
 
 
@@ -215,18 +238,18 @@ def _gap(a: Any, b: Any) -> Any:
     return np.where((a == b) & np.isinf(a), 0, b - a)
 
 
-# The share of a in the sum, 1 / (1 + e^(b-a)): right to rounding however far apart they are, where
+# The share of each in the sum, 1 / (1 + e^(b-a)) of a: right to rounding however far apart they are, where
 # e^(a-y) has lost the digits that y has lost.
 elementwise(
     np.logaddexp,
-    ratio(lambda _y, a, b: 1 + np.exp(_gap(a, b))),
-    ratio(lambda _y, a, b: 1 + np.exp(_gap(b, a))),
+    lambda _y, a, b: share(_gap(a, b)),
+    lambda _y, a, b: share(_gap(b, a)),
     cases=real_only(note="half to each of two equal infinities"),
 )
 elementwise(
     np.logaddexp2,
-    ratio(lambda _y, a, b: 1 + np.exp2(_gap(a, b))),
-    ratio(lambda _y, a, b: 1 + np.exp2(_gap(b, a))),
+    lambda _y, a, b: share2(_gap(a, b)),
+    lambda _y, a, b: share2(_gap(b, a)),
     cases=real_only(note="half to each of two equal infinities"),
 )
 
@@ -234,56 +257,23 @@ elementwise(
 
 elementwise(np.sin, lambda _y, x: np.cos(x), cases=Cases())
 elementwise(np.cos, lambda _y, x: -np.sin(x), cases=Cases())
-elementwise(np.tan, lambda y, _x: 1 + y * y, cases=Cases(domain=NARROW))
+elementwise(np.tan, tan_slope, cases=Cases(domain=NARROW))
 elementwise(np.sinh, lambda _y, x: np.cosh(x), cases=Cases())
 elementwise(np.cosh, lambda _y, x: np.sinh(x), cases=Cases())
-# 1 / cosh^2 would keep its leading digits where this has none left (|x| > 10, slope < 1e-8), but it keeps
-# x too, an array as large as y that nothing else keeps, and overflows for complex numbers.
-elementwise(np.tanh, lambda y, _x: 1 - y * y, cases=Cases(domain=NARROW, note="to within eps of 1"))
+elementwise(np.tanh, tanh_slope, cases=Cases(domain=NARROW))
+elementwise(np.arcsin, ratio(lambda _y, x: circle(x)), cases=Cases(domain=UNIT))
+elementwise(np.arccos, ratio(lambda _y, x: -circle(x)), cases=Cases(domain=UNIT))
 
 
-def arcsin_slope(_y: Any, x: Any) -> Any:
-    """sqrt(1 - x^2) by its factors: right to rounding beside 1 and -1, and on both sides of the cuts."""
-    # Of complex numbers, x - 1 and x - -1 keep the sign of a zero imaginary part, which says on which side of
-    # a cut x lies; 1 - x and 1 + x don't. Of real ones, 1 - x is +0 at the edge, where the slope is +inf.
-    below = 1 - x if x.dtype.kind == "f" else -(x - 1)
-    return np.sqrt(below) * np.sqrt(x - -1)
-
-
-elementwise(np.arcsin, ratio(arcsin_slope), cases=Cases(domain=UNIT))
-elementwise(np.arccos, ratio(lambda y, x: -arcsin_slope(y, x)), cases=Cases(domain=UNIT))
-
-
-def arctan_slope(_y: Any, x: Any) -> Any:
-    """1 + x^2; of complex numbers by its factors, which are right to rounding beside i and -i."""
-    return 1 + x * x if x.dtype.kind == "f" else (x - 1j) * (x + 1j)
-
-
-def arcsinh_slope(y: Any, x: Any) -> Any:
-    """sqrt(1 + x^2), without a square that could overflow; of complex numbers by the factors of 1 + x^2."""
-    if x.dtype.kind == "f":
-        return np.cosh(y)  # A tenth of the time of np.hypot(1, x).
-    # It is even, and on the right of both cuts (a zero of either sign as real part tells the sides apart) the
-    # product of the roots is the root of the product. cosh(y) would be 6e-17 at i and -i, where this is 0.
-    right = np.where(np.signbit(np.real(x)), -x, x)
-    return np.sqrt(right - 1j) * np.sqrt(right + 1j)
-
-
-elementwise(np.arctan, ratio(arctan_slope), cases=Cases(domain=NONZERO))
+elementwise(np.arctan, lambda _y, x: arctan_slope(x), cases=Cases(domain=NONZERO))
 elementwise(np.arcsinh, ratio(arcsinh_slope), cases=Cases(domain=NONZERO))
-elementwise(np.arccosh, ratio(lambda _y, x: np.sqrt(x - 1) * np.sqrt(x - -1)), cases=Cases(domain=Domain(1.2, 3.0)))
-elementwise(np.arctanh, ratio(lambda _y, x: (1 - x) * (1 + x)), cases=Cases(domain=UNIT))
-
-
-def _far(a: Any, b: Any) -> Any:
-    """The distance from the origin, which itself counts as infinitely far away, as in ``hypot``."""
-    r = np.hypot(a, b)
-    return np.where(r == 0, math.inf, r)
+elementwise(np.arccosh, ratio(lambda _y, x: outer_circle(x)), cases=Cases(domain=Domain(1.2, 3.0)))
+elementwise(np.arctanh, lambda _y, x: arctanh_slope(x), cases=Cases(domain=UNIT))
 
 
 def arctan2_slope(_y: Any, a: Any, b: Any) -> Any:
     """b / (a^2 + b^2), without squares that could overflow; 0 at the origin, at every order."""
-    r = _far(a, b)
+    r = far(a, b)
     return b / r / r
 
 
@@ -294,9 +284,9 @@ elementwise(
     cases=real_only(NONZERO, "0 at the origin"),
 )
 for _to_radians in (np.deg2rad, np.radians):
-    elementwise(_to_radians, math.pi / 180, cases=real_only())
+    elementwise(_to_radians, lambda _y, _x: degree(_x), cases=real_only())
 for _to_degrees in (np.rad2deg, np.degrees):
-    elementwise(_to_degrees, 180 / math.pi, cases=real_only())
+    elementwise(_to_degrees, ratio(lambda _y, _x: degree(_x)), cases=real_only())
 
 # d/dx sinc(x) = sum over k of (-1)^k 2k pi^(2k) x^(2k-1) / (2k+1)!; ten terms give all digits below 0.3.
 SINC_SERIES = [(-1) ** k * 2 * k * math.pi ** (2 * k) / math.factorial(2 * k + 1) for k in range(1, 11)]
@@ -329,11 +319,11 @@ elementwise(modf_fraction, 1, cases=real_only(DIVISOR))
 @composite(
     np.modf,
     note="the whole part is constant",
-    cases=real_only(DIVISOR, calls=(call((2, 3)), call((2,), dtype=np.float64))),
+    cases=real_only(DIVISOR, calls=(call((2, 3)), call((2,), dtype=np.float64), call((2, 3), order="F"))),
 )
-def modf(x: Any, /, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
+def modf(x: Any, /, *, dtype: Any = None, casting: Any = "same_kind", order: Any = "K") -> Any:
     """The whole part is constant."""
-    x = in_dtype(x, dtype, casting)
+    x = laid_out(in_dtype(x, dtype, casting), order)
     return modf_fraction(x), np.trunc(x)
 
 
@@ -346,9 +336,12 @@ def frexp_exponent(x: Any) -> Any:
 constant(frexp_exponent)
 
 
-@composite(np.frexp, note="the exponent is constant", cases=real_only(DIVISOR, calls=(call((2, 3)),)))
-def frexp(x: Any, /) -> Any:
+@composite(
+    np.frexp, note="the exponent is constant", cases=real_only(DIVISOR, calls=(call((2, 3)), call((2, 3), order="F")))
+)
+def frexp(x: Any, /, *, order: Any = "K") -> Any:
     """x = mantissa * 2**exponent, and the exponent is constant."""
+    x = laid_out(x, order)
     exponent = frexp_exponent(x)
     return np.ldexp(x, -exponent), exponent
 

@@ -1,11 +1,13 @@
 """Grids: points between two ends, and coordinates over several axes."""
 
+import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tapegrad.cases import POSITIVE, Cases, call
-from tapegrad.primitive import composite, defvjp
+from tapegrad.primitive import composite, defvjp, primitive
 from tapegrad.shapes import cast, conj, unbroadcast
 
 _ENDS = (
@@ -24,18 +26,25 @@ _ENDS = (
 
 def _share(g: Any, num: int, endpoint: bool, axis: int) -> tuple[Any, Any]:
     """The sums over the points of g times what the first end has in them, and the second."""
-    parts = max(num - 1 if endpoint else num, 1)
-    axis = axis % g.ndim
-    real = g.real.dtype
-    # Counted in double precision: float16 has no 4001.
-    w = cast(np.arange(num, dtype=np.result_type(real, np.float64)) / parts, real)
-    lead = (slice(None),) * axis
+    # Counted in double precision, or more: float16 has no 4001.
+    w = np.linspace(0, 1, num, endpoint, dtype=np.result_type(g.real.dtype, np.float64))
+    first, second = 1 - w, w
+    if w.dtype != g.real.dtype:
+        first, second = cast(first, g.real.dtype), cast(second, g.real.dtype)
+    lead = (slice(None),) * (axis % g.ndim)
     # The ends themselves stay out of each other's sums: 0 times inf would be nan.
     last = num - 1 if endpoint and num > 1 else num
     return (
-        np.tensordot(1 - w[:last], g[(*lead, slice(0, last))], axes=((0,), (axis,))),
-        np.tensordot(w[1:], g[(*lead, slice(1, None))], axes=((0,), (axis,))),
+        _weighted_sum(first[:last], g[(*lead, slice(0, last))], axis % g.ndim),
+        _weighted_sum(second[1:], g[(*lead, slice(1, None))], axis % g.ndim),
     )
+
+
+def _weighted_sum(w: Any, g: Any, axis: int) -> Any:
+    # Products of a vector and a matrix, where it is one: np.tensordot would copy it, or multiply matrices.
+    if axis == 0 and g.ndim <= 2:
+        return w @ g
+    return g @ w if axis == g.ndim - 1 else np.tensordot(w, g, axes=((0,), (axis,)))
 
 
 @defvjp(
@@ -103,6 +112,36 @@ def geomspace_vjp(
     )
 
 
+@partial(primitive, name="np.logspace")
+def powers_between(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: float = 10.0, dtype: Any = None, axis: int = 0
+) -> Any:
+    """``np.logspace`` to a base that is a number."""
+    return np.logspace(start, stop, num, endpoint, base, dtype, axis)
+
+
+@defvjp(powers_between, cases=Cases(domain=POSITIVE, calls=(*_ENDS, call((), (), num=3, base=2.0))))
+def powers_between_vjp(
+    g: Any,
+    y: Any,
+    _start: Any,
+    _stop: Any,
+    *,
+    num: int = 50,
+    endpoint: bool = True,
+    base: float = 10.0,
+    _dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    """y_k = base^((1 - w_k) start + w_k stop), whose slope is y_k log(base)."""
+    first, second = _share(g * conj(y), num, endpoint, axis)
+    slope = math.log(base)
+    return (
+        lambda: unbroadcast(first * slope, _start.shape),
+        lambda: unbroadcast(second * slope, _stop.shape),
+    )
+
+
 @composite(
     np.logspace,
     cases=Cases(
@@ -120,6 +159,8 @@ def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Any:
     """The base to the powers that np.linspace gives."""
+    if isinstance(base, (int, float)):
+        return powers_between(start, stop, num, endpoint, base, dtype, axis)
     if np.ndim(base):
         ndim = max(np.ndim(start), np.ndim(stop), np.ndim(base))
         start, stop, base = (_lengthened(x, ndim) for x in (start, stop, base))
@@ -158,4 +199,5 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     ]
     if not sparse:
         grids = np.broadcast_arrays(*grids)
-    return tuple(np.copy(x) for x in grids) if copy else grids
+    # In C order, as NumPy's: in its own, what repeats would be laid out by columns, and slow beside other arrays.
+    return tuple(np.copy(x, order="C") for x in grids) if copy else grids

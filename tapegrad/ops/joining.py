@@ -11,6 +11,9 @@ from tapegrad.primitive import composite, defvjp, primitive
 from tapegrad.shapes import scattered
 
 
+SMALL = 1 << 14  # elements: up to here a copy costs less than a few operations
+
+
 @defvjp(
     np.concatenate,
     cases=Cases(
@@ -40,6 +43,8 @@ def concatenate_vjp(
     """Each operand gets its own part of g."""
     if axis is None:
         return _flat_parts(g, _arrays)
+    if g.size < SMALL and type(g) is np.ndarray and not g.flags.c_contiguous:
+        g = g.copy()  # Of what repeats by strides, as below a sum, the parts would each be dear to add up.
     # Slices are views, cheaper to take than to put off.
     lead = (slice(None),) * (axis % g.ndim) if axis else None
     parts, start = [], 0

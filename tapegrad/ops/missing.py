@@ -12,7 +12,7 @@ from tapegrad.cases import DISTINCT, POSITIVE, REAL, Cases, Domain, call
 from tapegrad.ops.reductions import MASK, NO_VALUE, ROW, divided, mean_vjp, prod_vjp, sum_vjp
 from tapegrad.ops.spreads import deviation_vjp, variance_vjp
 from tapegrad.primitive import Function, composite, defvjp, primitive
-from tapegrad.shapes import restore_axes, select
+from tapegrad.shapes import restore_axes, select, sum_axes
 
 HOLES = np.array([[1.0, np.nan, 3.0], [np.nan, 2.0, -1.0]])
 FORMS = (
@@ -143,14 +143,30 @@ _SPREADS = Cases(
 )
 
 
+def _about_mean(operands: Any, present: Any, axis: Any, dtype: Any) -> Any:
+    """The data with 0 for what is missing, and the mean, where none is given that of the numbers.
+
+    With a mean the rules of var and std give the data what they give it without one. To look for the mean
+    themselves they would add up ``where=``, five times slower than zeros are.
+    """
+    a, *mean = _about_reals(operands)
+    a = select(present, a)
+    if mean:
+        return a, *mean
+    total = sum_axes(a, axis, keepdims=True) if dtype is None else np.sum(a, axis=axis, dtype=dtype, keepdims=True)
+    return a, divided(total, np.sum(present, axis=axis, keepdims=True))
+
+
 @defvjp(nanvariance, cases=_SPREADS)
 def nanvariance_vjp(
     g: Any, _y: Any, *operands: Any, axis: Any = None, dtype: Any = None, _out: Any = None,
     ddof: Any = 0, keepdims: Any = False, where: Any = True,
 ) -> Any:  # fmt: skip
     """The rule of the variance, where the data are numbers."""
-    present, operands = _present(operands[0], where), _about_reals(operands)
-    return variance_vjp(g, _y, *operands, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, where=present)
+    present = _present(operands[0], where)
+    both = _about_mean(operands, present, axis, dtype)
+    bars = variance_vjp(g, _y, *both, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, where=present)
+    return bars[: len(operands)]
 
 
 @defvjp(nandeviation, cases=_SPREADS)

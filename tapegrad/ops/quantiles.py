@@ -1,114 +1,21 @@
 """Order statistics: medians, percentiles, quantiles. What NumPy picks is gathered from the data, in stable order.
 
-Each is a gather of one or two elements per result and, for the methods that interpolate, a line
-between them. Where the k-th smallest element occurs more than once, the one that the stable order puts at k
-gets the cotangent. A slice with a nan gives nan, which comes of its last nan.
+Each is a gather of one or two elements per result (ranks.py) and, for the methods that interpolate, a line
+between them. A slice with a nan gives nan, which comes of its last nan.
 """
 
 import functools
-import math
 import warnings
-from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 
 from tapegrad.cases import DISTINCT, Cases, Domain, call
 from tapegrad.errors import WriteError
+from tapegrad.ops.ranks import Rows, as_rows, beside_nans, inexact
 from tapegrad.ops.reductions import NO_VALUE
 from tapegrad.ops.sorting import as_array, held, in_order
-from tapegrad.primitive import composite, constant, primitive
-
-# ---------------------------------------------------------------- which elements
-
-
-@partial(primitive, name="np.partition")
-def places(rows: Any, ranks: Any) -> Any:
-    """Where in each row the elements of those ranks stand, in the stable order, nans last.
-
-    rows : array (r, n)
-    ranks : integers (m, 1), the same for all rows, or (m, r); from 0 to n - 1
-    Returns integers (m, r). No sort where the ranks are common to the rows: a partition, and a look at ties.
-
-    >>> places(np.array([[3.0, 1.0, 2.0, 1.0]]), np.array([[1], [3]]))
-    array([[3],
-           [0]])
-    """
-    if len(rows) == 1 and _inexact(rows) and ranks.max() < rows.shape[1] - 1 and np.isnan(rows).any():
-        numbers = np.flatnonzero(~np.isnan(rows))
-        if ranks.max() < len(numbers):  # Without the nans, which come last, there is less to do.
-            return numbers[places(rows[:, numbers], ranks)]
-    common = ranks.shape[1] == 1
-    order = np.argpartition(rows, np.unique(ranks), axis=1) if common else np.argsort(rows, axis=1)
-    every = np.arange(len(rows))
-    found = np.array(order[every, ranks])  # (m, r)
-    for index, k in zip(found, np.broadcast_to(ranks, found.shape), strict=True):
-        values = rows[every, index, None]
-        same = _same(rows, values)
-        several = np.flatnonzero(np.count_nonzero(same, axis=1) > 1)
-        if several.size:
-            some = slice(None) if several.size == len(rows) else several  # A slice spares a copy.
-            before = np.count_nonzero(_less(rows[some], values[some]), axis=1)
-            index[several] = _nth(same[some], k[several] - before)
-    return found
-
-
-constant(places)
-
-
-def _same(rows: Any, values: Any) -> Any:
-    same = rows == values
-    missing = np.isnan(values)
-    return same | (np.isnan(rows) & missing) if missing.any() else same
-
-
-def _less(rows: Any, values: Any) -> Any:
-    less = rows < values
-    missing = np.isnan(values)
-    return less | (~np.isnan(rows) & missing) if missing.any() else less
-
-
-def _nth(mask: Any, n: Any) -> Any:
-    """The place of the n-th True of each row, counted from 0."""
-    if len(mask) == 1:
-        return np.flatnonzero(mask[0])[n]
-    return np.argmax(np.cumsum(mask, axis=1) > n[:, None], axis=1)
-
-
-def _picked(rows: Any, ranks: Any) -> Any:
-    """The elements of those ranks, (m, r): a recorded gather."""
-    return rows[(np.arange(rows.shape[0]), places(rows, ranks))]
-
-
-def _beside_nans(rows: Any, ranks: Any) -> Any:
-    """The ranks, and for rows with a nan the last rank throughout."""
-    values = held(rows)
-    if not _inexact(values):
-        return ranks
-    missing = np.isnan(values.max(axis=1))  # The maximum is nan if anything is.
-    return np.where(missing, values.shape[1] - 1, ranks) if missing.any() else ranks
-
-
-def _inexact(a: Any) -> bool:
-    return a.dtype.kind in "fc"
-
-
-# ---------------------------------------------------------------- axes
-
-
-def _as_rows(a: Any, axis: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
-    """The axes that are reduced as one, the others as another: (r, n); and the shape of the result, without and
-    with the reduced axes at length 1."""
-    axes = tuple(range(a.ndim)) if axis is None else normalize_axis_tuple(axis, a.ndim, argname="axis")
-    rest = tuple(i for i in range(a.ndim) if i not in axes)
-    n = math.prod(a.shape[i] for i in axes)
-    shape = tuple(a.shape[i] for i in rest)
-    kept = tuple(1 if i in axes else size for i, size in enumerate(a.shape))
-    order = (*rest, *axes)
-    if order != tuple(range(a.ndim)):
-        a = a.transpose(order)
-    return a.reshape((math.prod(shape), n)), shape, kept
+from tapegrad.primitive import composite
 
 
 def _refuse_out(name: str, out: Any) -> None:
@@ -153,13 +60,13 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: Any = Fal
     """The mean of the one or two in the middle. ``overwrite_input`` is a permission, which isn't used."""
     _refuse_out("np.median", out)
     a = as_array(a)
-    rows, shape, kept = _as_rows(a, axis)
-    n = rows.shape[1]
-    if rows.size == 0:
+    if a.size == 0:
         return np.mean(a, axis=axis, keepdims=bool(keepdims))  # Nan, with NumPy's warning, or nothing.
+    rows = as_rows(a, axis)
+    n = rows.values.shape[1]
     ranks = np.array([[n // 2]] if n % 2 else [[n // 2 - 1], [n // 2]])
-    y = np.mean(_picked(rows, _beside_nans(rows, ranks)), axis=0)
-    return y.reshape(kept if keepdims else shape)
+    y = np.mean(rows.picked(beside_nans(rows.values, ranks)), axis=0)
+    return y.reshape(rows.kept if keepdims else rows.shape)
 
 
 @composite(
@@ -185,14 +92,14 @@ def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: Any = 
     keepdims = False if keepdims is NO_VALUE else bool(keepdims)
     if a.size == 0:
         return np.nanmean(a, axis=axis, keepdims=keepdims)
-    if not _inexact(a) or not np.isnan(a).any():
+    if not inexact(a) or not np.isnan(a).any():
         return median(a, axis, keepdims=keepdims)
-    rows, shape, kept = _as_rows(a, axis)
-    n = _counted(rows)
-    middle = _picked(rows, np.maximum(np.stack([(n - 1) // 2, n // 2]), 0))
+    rows = as_rows(a, axis)
+    n = _counted(rows.values)
+    middle = rows.picked(np.maximum(np.stack([(n - 1) // 2, n // 2]), 0))
     # Not their mean: of an odd number both are the same, whose sum could overflow.
     y = _nan_where(n == 0, middle[0] * 0.5 + middle[1] * 0.5)
-    return y.reshape(kept if keepdims else shape)
+    return y.reshape(rows.kept if keepdims else rows.shape)
 
 
 def _counted(rows: Any) -> Any:
@@ -281,18 +188,18 @@ def _quantiles(
     skip = name.startswith("np.nan")
     if a.size == 0 and skip:
         return np.nanmean(a, axis=axis, keepdims=bool(keepdims))
-    rows, shape, kept = _as_rows(a, axis)
-    shape = (*q.shape, *(kept if keepdims else shape))
-    if rows.shape[1] == 0:
+    rows = as_rows(a, axis)
+    shape = (*q.shape, *(rows.kept if keepdims else rows.shape))
+    if rows.values.shape[1] == 0:
         probe(held(a), held(q) * per, axis=axis, method=method, weights=held(weights))  # Raises.
-    if rows.size == 0:
-        return np.zeros_like(rows, shape=shape)
+    if a.size == 0:
+        return np.zeros_like(a, shape=shape)
     if weights is not None:
-        y = _weighted(name, a, rows, held(q), axis, held(weights))
+        y = _weighted(name, rows, held(q), axis, held(weights))
     else:
-        n: Any = rows.shape[1]
-        if skip and _inexact(a) and np.isnan(a).any():
-            n = _counted(rows)
+        n: Any = rows.values.shape[1]
+        if skip and inexact(a) and np.isnan(a).any():
+            n = _counted(rows.values)
         y = _interpolated(rows, n, q.reshape((-1, 1)), method, weak)
     return y.reshape(shape)
 
@@ -307,7 +214,7 @@ def _shares(a: Any, q: Any, per: int) -> Any:
     return q / per if per != 1 else q
 
 
-def _interpolated(rows: Any, n: Any, q: Any, method: str, weak: bool) -> Any:
+def _interpolated(rows: Rows, n: Any, q: Any, method: str, weak: bool) -> Any:
     """The quantiles (m, r) of rows (r, n), of which ``n`` says how many elements count, in all or in each."""
     # NumPy counts with Python integers, which take part weakly: q decides the precision.
     kind = q.dtype if q.dtype.kind == "f" else np.dtype(float)
@@ -323,10 +230,10 @@ def _interpolated(rows: Any, n: Any, q: Any, method: str, weak: bool) -> Any:
     above = np.minimum(rank + 1, last)
     ranks = rank if share is None else np.concatenate([rank, above])
     if np.ndim(n) == 0:
-        ranks = _beside_nans(rows, ranks)
-    y = _picked(rows, ranks)
+        ranks = beside_nans(rows.values, ranks)
+    y = rows.picked(ranks)
     if share is not None:
-        precision = rows.dtype if weak and rows.dtype.kind == "f" else kind
+        precision = rows.data.dtype if weak and rows.data.dtype.kind == "f" else kind
         if share.dtype != precision:
             share = share.astype(precision)
         low, high = y[: rank.shape[0]], y[rank.shape[0] :]
@@ -336,25 +243,18 @@ def _interpolated(rows: Any, n: Any, q: Any, method: str, weak: bool) -> Any:
     return y if np.ndim(n) == 0 else _nan_where(n == 0, y)
 
 
-def _weighted(name: str, a: Any, rows: Any, q: Any, axis: Any, weights: Any) -> Any:
+def _weighted(name: str, rows: Rows, q: Any, axis: Any, weights: Any) -> Any:
     """The elements where the weights, added up in stable order, reach q: NumPy is asked for it, of the ranks."""
-    values, (_sorted, order) = held(a), in_order(rows, 1)
+    values, (_sorted, order) = held(rows.data), in_order(rows.values, 1)
     ranks = np.empty(order.shape)
     np.put_along_axis(ranks, order, np.arange(order.shape[1], dtype=float)[None], axis=1)
-    ranks = np.where(np.isnan(values), np.nan, _as_data(ranks, values.shape, axis))
+    ranks = np.where(np.isnan(values), np.nan, rows.restored(ranks))
     function = np.nanquantile if name.startswith("np.nan") else np.quantile
     reached = function(ranks, q, axis=axis, method="inverted_cdf", weights=weights).reshape(-1, len(order))
     missing = np.isnan(reached)
-    y = _picked(rows, np.where(missing, order.shape[1] - 1, reached).astype(np.intp))
+    y = rows.picked(np.where(missing, order.shape[1] - 1, reached).astype(np.intp))
     # Without the nans, there may be nothing left; with them, the last is one.
     return _nan_where(missing, y) if function is np.nanquantile else y
-
-
-def _as_data(rows: Any, shape: tuple[int, ...], axis: Any) -> Any:
-    """What ``_as_rows`` has made rows of, in its own shape again."""
-    axes = tuple(range(len(shape))) if axis is None else normalize_axis_tuple(axis, len(shape))
-    order = (*(i for i in range(len(shape)) if i not in axes), *axes)
-    return rows.reshape(tuple(shape[i] for i in order)).transpose(np.argsort(order))
 
 
 METHODS = (

@@ -50,27 +50,47 @@ def _tied(values: Any) -> Any:
     return tied
 
 
-def _stabilized(order: Any, tied: Any) -> None:
-    """Bring the places of equal elements into the order they come in, within each run of equals."""
+def _stabilized(order: Any, tied: Any) -> Any:
+    """The order with the places of equal elements as they come in, within each run of equals."""
     members = tied.copy()
     members[..., :-1] |= tied[..., 1:]
+    if np.count_nonzero(members) > members.size // 8:
+        return _order_of_runs(order, tied)
     runs = np.cumsum(~tied)[members.reshape(-1)]
     # Runs come one after another already, so that sorting (run, place) moves places within their runs only.
     n = order.shape[-1]
     order[members] = np.sort(runs * n + order[members]) - runs * n
+    return order
+
+
+def _order_of_runs(order: Any, tied: Any) -> Any:
+    """The same where ties are many: each element's run by number, in the order of the data, sorted by radix.
+
+    NumPy sorts integers of 16 bits by radix, in linear time and stably; longer ones take two rounds. Of 10^6
+    elements 18 to 40 ms, where the members' own places take 65 to 95.
+    """
+    kind = np.uint16 if order.shape[-1] < 1 << 16 else np.uint32
+    runs = np.cumsum(~tied, axis=-1, dtype=kind)
+    numbers = put_back(runs, order, order.ndim - 1)
+    low = np.argsort(numbers.astype(np.uint16, copy=False), axis=-1, kind="stable")
+    if kind is np.uint16 or runs[..., -1].max() < 1 << 16:
+        return low
+    high = np.take_along_axis((numbers >> 16).astype(np.uint16), low, axis=-1)
+    return np.take_along_axis(low, np.argsort(high, axis=-1, kind="stable"), axis=-1)
+
+
+SHORT = 16  # elements of a row: up to here NumPy's stable sort, which inserts, is as quick as its quicksort
 
 
 def _stable_rows(a: Any) -> tuple[Any, Any]:
-    if a.dtype.kind == "c":  # Nans of complex numbers come in three kinds: left to NumPy.
+    if a.dtype.kind == "c" or a.shape[-1] <= SHORT:  # Nans of complex numbers come in three kinds: left to NumPy.
         order = np.argsort(a, axis=-1, kind="stable")
         return np.take_along_axis(a, order, axis=-1), order
     # NumPy's quicksort and a look at the ties: half the time of its stable sort where ties are few.
     order = np.argsort(a, axis=-1)
     values = a.take(order) if a.ndim == 1 else np.take_along_axis(a, order, axis=-1)
     tied = _tied(values)
-    if tied.any():
-        _stabilized(order, tied)
-    return values, order
+    return values, _stabilized(order, tied) if tied.any() else order
 
 
 @partial(primitive, name="np.sort")

@@ -107,14 +107,23 @@ def trials_of(known: Known) -> list[Trial]:
         return []
     calls = cases.calls
     if isinstance(known, Elementwise):
-        calls = (call(*[(2, 3)] * known.arity), *calls)
+        calls = (_plain_call(known, [(2, 3)] * known.arity), *calls)
     return [Trial(known, cases, c, i) for i, c in enumerate(calls)]
 
 
 def elementwise_trial(known: Elementwise, *shapes: tuple[int, ...]) -> Trial:
     """A call of an elementwise function on operands of those shapes."""
     assert known.cases is not None
-    return Trial(known, known.cases, call(*shapes), 0)
+    return Trial(known, known.cases, _plain_call(known, shapes), 0)
+
+
+def _plain_call(known: Elementwise, shapes: Sequence[tuple[int, ...]]) -> Call:
+    """A call on operands of those shapes; in the place of one that must not record, a constant."""
+    assert known.cases is not None
+    operands: list[Any] = list(shapes)
+    for i in known.refused:
+        operands[i] = known.cases.domain_of(i).draw(np.random.default_rng(0), shapes[i], np.float64)
+    return call(*operands)
 
 
 def unknown_parameters(trial: Trial) -> list[str]:

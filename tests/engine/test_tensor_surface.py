@@ -284,11 +284,9 @@ def test_a_tensor_says_the_dtype_that_it_holds(known, dtype):
         expected = known.function(*arrays)
     except TypeError:
         return  # NumPy itself takes no such dtypes (ldexp wants an integer).
-    for operands in (
-        [tg.tensor(a) for a in arrays],
-        [tg.tensor(arrays[0]), *arrays[1:]],
-        [*arrays[:-1], tg.tensor(arrays[-1])],
-    ):
+    # By an order or a degree there is no derivative: none that records may stand there.
+    tensors = [tg.tensor(a, requires_grad=i not in known.refused) for i, a in enumerate(arrays)]
+    for operands in (tensors, [tensors[0], *arrays[1:]], [*arrays[:-1], tensors[-1]]):
         found = known.function(*operands)
         assert value_of(found).dtype == expected.dtype
         if type(found) is tg.Tensor:
@@ -420,6 +418,7 @@ ABSENT = {
     "tofile": "ask .numpy()",
     "getfield": "another view of the bytes",
     "view": "another view of the bytes",
+    "tostring": "the old name of tobytes, which NumPy 2.0 still lists",
 }
 
 

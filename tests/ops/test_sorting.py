@@ -39,6 +39,18 @@ def test_sort_agrees_with_a_stable_argsort_where_many_are_equal(axis: Any) -> No
     np.testing.assert_array_equal(given, expected.reshape(x.shape))
 
 
+@pytest.mark.parametrize("levels", [2, 1000, 10**5, 10**7])
+@pytest.mark.parametrize("shape", [(200_000,), (400, 90), (900, 10)])
+def test_sort_finds_the_stable_order_however_many_are_equal(levels: Any, shape: Any) -> None:
+    # Few runs, more than 16 bits can number, few of more than one element; rows; and rows that are short.
+    a = np.random.default_rng(0).integers(0, levels, shape).astype(float)
+    a[a == 1] = np.nan
+    g = np.random.default_rng(1).standard_normal(shape)
+    x = tg.tensor(a)
+    np.sort(x).backward(g)
+    np.testing.assert_array_equal(np.take_along_axis(x.grad, np.argsort(a, axis=-1, kind="stable"), -1), g)
+
+
 def test_nans_come_last_in_the_order_they_come_in() -> None:
     given = gradient(np.sort, [np.nan, 2.0, np.nan, 1.0, np.nan], WEIGHTS)
     np.testing.assert_array_equal(given, [3, 2, 4, 1, 5])

@@ -391,3 +391,29 @@ def test_a_buffer_overwritten_as_a_whole_forgets_what_was_swept() -> None:
         y[...] = x * 2.0
         np.sum(y**2).backward()
     same(x.grad, [24.0, 48.0])
+
+
+@pytest.mark.parametrize(
+    ("function", "before", "shape"),
+    [
+        (np.sum, (0, None), (3,)),
+        (np.mean, (0, None), (3,)),
+        (np.max, (0,), (3,)),
+        (np.median, (0,), (3,)),
+        (np.ptp, (0,), (3,)),
+        (np.std, (0, None), (3,)),
+        (np.clip, (1.0, 4.0), (2, 3)),
+        (np.cumsum, (0, None), (2, 3)),
+        (np.dot, (np.eye(3),), (2, 3)),
+        (np.take, ([0, 2], 1), (2, 2)),
+    ],
+)
+def test_out_may_be_given_by_its_position(function, before, shape):
+    x, z = (tg.tensor(np.arange(6.0).reshape(2, 3) + 0.5) for _ in range(2))
+    buffer = np.zeros(shape, like=x)
+    assert function(x, *before, buffer) is buffer
+    y = function(z, *before)
+    np.testing.assert_array_equal(buffer.numpy(), y.numpy())
+    np.sum(buffer**2).backward()
+    np.sum(y**2).backward()
+    np.testing.assert_array_equal(x.grad, z.grad)

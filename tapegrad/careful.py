@@ -1,0 +1,58 @@
+"""The careful sweep: it looks at every slope, and it is the one that can record itself or stop at targets.
+
+The trusting sweep (tape.py) does the same for plain arrays, in less time, as long as all is finite.
+"""
+
+import heapq
+from collections.abc import Mapping
+from typing import Any
+
+from tapegrad.entries import Entry, Leaf, Lift, annotate, free, give_output, require_intact
+from tapegrad.pieces import Pieces
+from tapegrad.pulls import pulled
+
+
+def carefully(sweep: Any, lift: Lift | None, targets: Mapping[int, Leaf]) -> None:
+    """Go on with a sweep, from what is pending, with a look at every slope.
+
+    sweep : a tape.Sweep
+    lift, targets : as of tape.replay
+    """
+    oldest = max(targets, default=0)  # Positions fall: 0 is older than all.
+    pending, queue = sweep.pending, sweep.queue
+    if not sweep.intact:
+        require_intact([entry for entry in queue if entry[0] <= oldest], oldest)
+    at: Entry = queue[0]
+    try:
+        while queue:
+            entry = heapq.heappop(queue)
+            if entry[0] > oldest:
+                break  # No target depends on this, nor on what is older still.
+            g = pending.pop(entry[0])
+            at = form = entry  # at: what an error is about, the hooks first and then the rule
+            while len(form) == 3:
+                g = sweep.hooked.get(form[0]) if form[0] in sweep.hooked else form[1].run(g)
+                form = form[2]
+            at = form
+            if type(g) is Pieces:
+                g = g.whole()
+            if entry[0] in targets:
+                sweep.totals.append((targets[entry[0]], g))
+                continue  # It may be an identity on somebody else's entry, who is to sweep it yet.
+            if len(form) == 2:
+                sweep.totals.append((form[1], g))
+            elif len(form) == 4:
+                give_output(pending, queue, form[3], form[1], form[2], g)
+            else:
+                for parent, c in pulled(form, entry, g, lift, True):
+                    position = parent[0]
+                    if position in pending:
+                        pending[position] = pending[position] + c
+                    else:
+                        pending[position] = c
+                        heapq.heappush(queue, parent)
+            if not sweep.keep:
+                free(entry)
+    except Exception as error:
+        annotate(error, at)
+        raise
