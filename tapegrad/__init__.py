@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from tapegrad import nn, optim
     from tapegrad.custom import custom_gradient, stop_gradient, straight_through
     from tapegrad.transforms import (
+        checkpoint,
+        checkpoint_chain,
         elementwise_grad,
+        fixed_point,
         flatten,
         ggnvp,
         grad,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
         jvp,
         linearize,
         register_container,
+        root,
         value_and_grad,
         vjp,
     )
@@ -37,11 +41,14 @@ __all__ = [
     "Tape",
     "TapegradError",
     "Tensor",
+    "checkpoint",
+    "checkpoint_chain",
     "custom_gradient",
     "debug",
     "defvjp",
     "elementwise_grad",
     "enable_grad",
+    "fixed_point",
     "flatten",
     "ggnvp",
     "grad",
@@ -55,6 +62,7 @@ __all__ = [
     "optim",
     "primitive",
     "register_container",
+    "root",
     "stop_gradient",
     "straight_through",
     "tensor",

@@ -51,3 +51,7 @@ class WriteError(TapegradError, ValueError):
 
 class ImmutableError(WriteError, TypeError):
     """A write to a scalar: NumPy's are immutable, and so are tensors that hold one."""
+
+
+class ConvergenceError(TapegradError, RuntimeError):
+    """A solver that didn't reach what it was to solve, or an equation that has no single solution there."""

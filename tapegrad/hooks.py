@@ -13,6 +13,7 @@ class Hooks:
     """The hooks of one entry, in order of registration."""
 
     __slots__ = ("functions", "show", "spec", "take")
+    used = False  # whether there has ever been one
 
     def __init__(self, spec: Any, show: Callable[[Any], Any], take: Callable[[Any, Any], Any]) -> None:
         self.spec = spec
@@ -22,6 +23,7 @@ class Hooks:
 
     def add(self, function: Callable[[Any], Any]) -> "Handle":
         """Run ``function`` after those already here."""
+        Hooks.used = True
         key = next(_KEYS)
         self.functions[key] = function
         return Handle(self, key)

@@ -155,6 +155,7 @@ class Primitive(Known):
         "residuals",
         "rule",
     )
+    guests = False  # whether any rule is a user's
 
     def __init__(
         self,
@@ -167,6 +168,7 @@ class Primitive(Known):
         super().__init__("primitive", function, forward or function, cases.note if cases else "", cases)
         self.rule, self.multilinear, self.residuals = rule, multilinear, False
         self.users = cases is None or not str(getattr(rule, "__module__", "")).startswith("tapegrad.")
+        Primitive.guests = Primitive.guests or self.users
         self._read_signature(list(inspect.signature(rule).parameters.values()))
         with_residuals = getattr(function, "with_residuals", None)
         if with_residuals is not None:

@@ -158,6 +158,7 @@ def _elementwise_cotangents(
 
 
 def by_slope(slope: Slope, g: Any, y: Any, operands: Sequence[Any], careful: bool) -> Any:
+    """The cotangent by one slope, before broadcasting and casting are undone; see ``primitive.Slope``."""
     if slope.form == "number":
         return g if slope.value == 1 else g * slope.value.conjugate()
     if slope.form == "pullback":

@@ -12,6 +12,7 @@ import numpy as np
 
 from tapegrad import dispatch, roads
 from tapegrad.attributes import Attributes
+from tapegrad.borrowed import COPIED
 from tapegrad.conversions import Conversions
 from tapegrad.dispatch import call, make, view_of
 from tapegrad.entries import POSITIONS, Entry, Leaf, leaf_of, unhooked
@@ -22,7 +23,7 @@ from tapegrad.methods import ArrayMethods
 from tapegrad.operators import Operators
 from tapegrad.ops.writing import at
 from tapegrad.pieces import strided
-from tapegrad.primitive import TABLE, name_of
+from tapegrad.primitive import TABLE, Primitive, name_of
 from tapegrad.recording import STATE, enable_grad
 from tapegrad.roads import road_of, single
 from tapegrad.shapes import Spec, cast, read_only, seed_like, spec_of
@@ -258,6 +259,8 @@ class Tensor(Operators, Attributes, Conversions, ArrayMethods):
             raise DTypeError(f"backward: grad of dtype {value.dtype} doesn't cast to the result's {spec.dtype}")
         if recorded:
             return cast(grad, spec.dtype) if type(grad) is Tensor else make(np.array(value, spec.dtype), None)
+        if value.nbytes > COPIED and value.dtype == spec.dtype and not (Hooks.used or Primitive.guests):
+            return read_only(value)  # No code of the user's runs in the sweep, and the sweep writes to nothing given.
         return np.array(value, spec.dtype)
 
     def detach(self) -> Any:

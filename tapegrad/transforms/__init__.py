@@ -1,5 +1,8 @@
 """Transforms: functions that make of a function its derivative."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from tapegrad.containers import register_container
 from tapegrad.transforms.forward import jvp, linearize
 from tapegrad.transforms.jacobians import hessian, jacobian
@@ -7,8 +10,16 @@ from tapegrad.transforms.leaves import flatten
 from tapegrad.transforms.products import ggnvp, hvp
 from tapegrad.transforms.reverse import elementwise_grad, grad, value_and_grad, vjp
 
+if TYPE_CHECKING:
+    from tapegrad.transforms.chains import checkpoint_chain
+    from tapegrad.transforms.checkpointing import checkpoint
+    from tapegrad.transforms.implicit import fixed_point, root
+
 __all__ = [
+    "checkpoint",
+    "checkpoint_chain",
     "elementwise_grad",
+    "fixed_point",
     "flatten",
     "ggnvp",
     "grad",
@@ -18,6 +29,17 @@ __all__ = [
     "jvp",
     "linearize",
     "register_container",
+    "root",
     "value_and_grad",
     "vjp",
 ]
+
+# Imported when they are asked for.
+_LATER = {"checkpoint": "checkpointing", "checkpoint_chain": "chains", "fixed_point": "implicit", "root": "implicit"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'tapegrad.transforms' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"tapegrad.transforms.{_LATER[name]}"), name)
+    return value

@@ -1,6 +1,8 @@
 """What the user owns stays the user's, and may be changed later; what comes out is owned by the one who asked."""
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -726,3 +728,22 @@ def test_no_cycle_is_left_behind_by_a_sweep():
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_a_large_seed_is_not_copied_where_nobody_could_change_it_meanwhile():
+    program = """
+import tracemalloc
+import numpy as np, tapegrad as tg
+x, seed = tg.tensor(np.ones(10)), np.ones((1000, 100))
+y = x[np.zeros((1000, 100), int)]
+tracemalloc.start()
+y.backward(seed, retain_graph=True)
+without = tracemalloc.get_traced_memory()[1]
+y.register_hook(lambda g: None)
+x.grad = None
+tracemalloc.reset_peak()
+y.backward(seed)
+print(without < seed.nbytes / 2 < seed.nbytes <= tracemalloc.get_traced_memory()[1], seed.flags.writeable)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
