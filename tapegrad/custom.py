@@ -22,7 +22,8 @@ import numpy as np
 from tapegrad.containers import leaves_of, paths, rebuilt
 from tapegrad.dispatch import apply
 from tapegrad.errors import DTypeError, RegistrationError, RuleError, ShapeError
-from tapegrad.primitive import Primitive, name_of, primitive
+from tapegrad.kinds import Primitive, name_of
+from tapegrad.primitive import primitive
 from tapegrad.residuals import answering
 from tapegrad.tensor import Tensor
 

@@ -20,8 +20,9 @@ import numpy as np
 from tapegrad.borrowed import Watched, keep, like
 from tapegrad.entries import POSITIONS, Entry, leaf_of, parts, unhooked
 from tapegrad.errors import DTypeError, NotDifferentiableError, RuleError, UnexpectedArgumentError
+from tapegrad.kinds import Creation, Elementwise, Known, Primitive, name_of
 from tapegrad.pieces import Place
-from tapegrad.primitive import Creation, Elementwise, Known, Primitive, look_up, name_of
+from tapegrad.primitive import look_up
 from tapegrad.recording import STATE, Fact, State
 from tapegrad.residuals import inside
 from tapegrad.shapes import Spec, read_only, spec_of

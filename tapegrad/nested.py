@@ -13,7 +13,7 @@ import numpy as np
 
 from tapegrad.containers import Shape, leaves_of, paths, rebuilt
 from tapegrad.errors import RuleError
-from tapegrad.primitive import Primitive
+from tapegrad.kinds import Primitive
 
 
 def opened(known: Primitive, operands: Sequence[Any]) -> tuple[Primitive, Sequence[Any]]:

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tapegrad.cases import Cases, call
-from tapegrad.primitive import Known, defvjp, primitive
+from tapegrad.kinds import Known
+from tapegrad.primitive import defvjp, primitive
 from tapegrad.shapes import add_at, cast, scattered, unbroadcast
 
 Shape = tuple[int, ...]

@@ -21,8 +21,8 @@ from numpy import ndarray
 from tapegrad.borrowed import require_unchanged
 from tapegrad.entries import Entry, Lift, Outputs, parts
 from tapegrad.errors import RuleError
+from tapegrad.kinds import Elementwise, Primitive, Slope
 from tapegrad.pieces import Account, Pieces, Step, is_part
-from tapegrad.primitive import Elementwise, Primitive, Slope
 from tapegrad.shapes import conj, fit, read_only, unbroadcast
 
 
@@ -158,7 +158,7 @@ def _elementwise_cotangents(
 
 
 def by_slope(slope: Slope, g: Any, y: Any, operands: Sequence[Any], careful: bool) -> Any:
-    """The cotangent by one slope, before broadcasting and casting are undone; see ``primitive.Slope``."""
+    """The cotangent by one slope, before broadcasting and casting are undone; see ``kinds.Slope``."""
     if slope.form == "number":
         return g if slope.value == 1 else g * slope.value.conjugate()
     if slope.form == "pullback":

@@ -19,7 +19,8 @@ import numpy as np
 from tapegrad.borrowed import ATOMS, COPIED, Watched, fixed, keep
 from tapegrad.dispatch import call, make, read
 from tapegrad.entries import POSITIONS
-from tapegrad.primitive import TABLE, Elementwise, Primitive
+from tapegrad.kinds import Elementwise, Primitive
+from tapegrad.primitive import TABLE
 from tapegrad.recording import ON, STATE
 from tapegrad.shapes import SPECS, Spec, spec_of
 from tapegrad.storage import Alias, current, link

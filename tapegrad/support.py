@@ -17,7 +17,8 @@ import numpy as np
 
 import tapegrad.nn
 from tapegrad.cases import Cases
-from tapegrad.primitive import TABLE, Elementwise, Known, Primitive, complete
+from tapegrad.kinds import Elementwise, Known, Primitive
+from tapegrad.primitive import TABLE, complete
 
 # What NumPy's own functions take besides, and no rule has a part in: said once, above the tables.
 EVERYWHERE = frozenset({"out", "casting", "order", "subok", "like", "device"})

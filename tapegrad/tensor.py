@@ -19,11 +19,12 @@ from tapegrad.entries import POSITIONS, Entry, Leaf, leaf_of, unhooked
 from tapegrad.errors import ArgumentError, ConversionError, DTypeError, RecordingError, ShapeError, WriteError
 from tapegrad.gradients import LOCK, deposit, owned_arrays
 from tapegrad.hooks import Handle, Hooks
+from tapegrad.kinds import Primitive, name_of
 from tapegrad.methods import ArrayMethods
 from tapegrad.operators import Operators
 from tapegrad.ops.writing import at
 from tapegrad.pieces import strided
-from tapegrad.primitive import TABLE, Primitive, name_of
+from tapegrad.primitive import TABLE
 from tapegrad.recording import STATE, enable_grad
 from tapegrad.roads import road_of, single
 from tapegrad.shapes import Spec, cast, read_only, seed_like, spec_of

@@ -10,8 +10,9 @@ import warnings
 import numpy as np
 import pytest
 
+from tapegrad.kinds import Elementwise, Known
 from tapegrad.ops.namespace import classes
-from tapegrad.primitive import TABLE, Elementwise, Known
+from tapegrad.primitive import TABLE
 
 NAMES = classes()
 

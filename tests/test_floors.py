@@ -16,6 +16,7 @@ ROOT = Path(tapegrad.__file__).parent
 FLOORS = (
     ("errors", "cases", "methods"),
     ("residuals",),
+    ("kinds",),
     ("primitive",),
     ("shapes", "recording", "entries", "borrowed", "hooks", "containers"),
     ("nested", "pieces"),
@@ -32,8 +33,8 @@ FLOORS = (
 )
 # What rules may know, whatever lies below them: neither tensors nor the tape.
 RULES_KNOW = {
-    "ops": {"errors", "cases", "primitive", "shapes", "ops"},
-    "nn": {"errors", "cases", "primitive", "shapes", "ops", "nn"},
+    "ops": {"errors", "cases", "kinds", "primitive", "shapes", "ops"},
+    "nn": {"errors", "cases", "kinds", "primitive", "shapes", "ops", "nn"},
 }
 # Only these may import what isn't NumPy's or Python's own: it comes with an extra.
 WITH_EXTRAS = ("testing/strategies", "testing/laws", "testing/programs", "examples/")

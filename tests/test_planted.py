@@ -14,7 +14,8 @@ import tapegrad as tg
 from tapegrad import pulls
 from tapegrad.cases import NONZERO, POSITIVE, REAL, Cases, call
 from tapegrad.errors import RegistrationError, RuleError, WriteError
-from tapegrad.primitive import TABLE, defvjp, elementwise, primitive, pullback, ratio
+from tapegrad.kinds import pullback, ratio
+from tapegrad.primitive import TABLE, defvjp, elementwise, primitive
 from tapegrad.shapes import expand_like, mH
 from tapegrad.testing import GradientError, check_grads
 from tapegrad.testing import rules as checks

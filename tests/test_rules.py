@@ -8,7 +8,8 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import tapegrad
 import tapegrad.nn
-from tapegrad.primitive import TABLE, Elementwise, Known, Primitive
+from tapegrad.kinds import Elementwise, Known, Primitive
+from tapegrad.primitive import TABLE
 from tapegrad.testing import rules
 from tapegrad.testing.check import random_seeds
 from tapegrad.testing.draw import Trial, checked, elementwise_trial, trials_of, unknown_parameters

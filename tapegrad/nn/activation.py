@@ -6,7 +6,8 @@ import numpy as np
 
 from tapegrad.cases import NONZERO, Cases, call
 from tapegrad.errors import DTypeError
-from tapegrad.primitive import defvjp, elementwise, primitive, pullback
+from tapegrad.kinds import pullback
+from tapegrad.primitive import defvjp, elementwise, primitive
 from tapegrad.shapes import select
 
 

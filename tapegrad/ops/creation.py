@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.errors import ArgumentError
-from tapegrad.primitive import Function, composite, creation
+from tapegrad.kinds import Function
+from tapegrad.primitive import composite, creation
 
 
 def _is_tensor(value: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.cases import NONZERO, POSITIVE, REAL, UNIT, Call, Cases, Domain, call
+from tapegrad.kinds import pullback, ratio
 from tapegrad.ops.slopes import (
     arcsinh_slope,
     arctan_slope,
@@ -28,7 +29,7 @@ from tapegrad.ops.slopes import (
     tan_slope,
     tanh_slope,
 )
-from tapegrad.primitive import composite, constant, defvjp, elementwise, primitive, pullback, ratio
+from tapegrad.primitive import composite, constant, defvjp, elementwise, primitive
 from tapegrad.shapes import cast, conj, unbroadcast
 
 NARROW = Domain(-1.2, 1.2)  # between the poles of tan, for both parts of a complex number

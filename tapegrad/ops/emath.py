@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.cases import NONZERO, POSITIVE, UNIT, Cases, Domain, call
-from tapegrad.primitive import Function, composite
+from tapegrad.kinds import Function
+from tapegrad.primitive import composite
 from tapegrad.shapes import cast
 
 BEYOND = Domain(1.2, 3.0)

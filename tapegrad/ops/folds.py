@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad.errors import ArgumentError, WriteError
+from tapegrad.kinds import Function
 from tapegrad.ops.joining import parted
 from tapegrad.ops.reductions import NO_VALUE
-from tapegrad.primitive import Function
 from tapegrad.shapes import cast
 
 # No step of these depends on where a fold begins: f(f(a, b), c) = f(a, f(b, c)).

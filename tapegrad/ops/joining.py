@@ -10,7 +10,6 @@ from tapegrad.cases import Cases, call
 from tapegrad.primitive import composite, defvjp, primitive
 from tapegrad.shapes import scattered
 
-
 SMALL = 1 << 14  # elements: up to here a copy costs less than a few operations
 
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from tapegrad.cases import DISTINCT, NONZERO, POSITIVE, REAL, Cases, Domain, call
 from tapegrad.errors import ArgumentError
+from tapegrad.kinds import Function
 from tapegrad.ops.folds import ASSOCIATIVE, accumulate_of, in_loop, one_axis, reduce_of, refuse_out
 from tapegrad.ops.joining import parted
 from tapegrad.ops.reductions import NO_VALUE, divided
-from tapegrad.primitive import Function, composite, constant, defvjp
+from tapegrad.primitive import composite, constant, defvjp
 from tapegrad.shapes import cast, conj, restore_axes, scattered, select
 
 # ---------------------------------------------------------------- segments, tables

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad.cases import DISTINCT, POSITIVE, REAL, Cases, Domain, call
+from tapegrad.kinds import Function
 from tapegrad.ops.reductions import MASK, NO_VALUE, ROW, divided, mean_vjp, prod_vjp, sum_vjp
 from tapegrad.ops.spreads import deviation_vjp, variance_vjp
-from tapegrad.primitive import Function, composite, defvjp, primitive
+from tapegrad.primitive import composite, defvjp, primitive
 from tapegrad.shapes import restore_axes, select, sum_axes
 
 HOLES = np.array([[1.0, np.nan, 3.0], [np.nan, 2.0, -1.0]])

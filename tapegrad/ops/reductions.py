@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.cases import DISTINCT, Cases, call
-from tapegrad.primitive import Function, composite, defvjp
+from tapegrad.kinds import Function
+from tapegrad.primitive import composite, defvjp
 from tapegrad.shapes import cast, conj, expand_like, normalized_axes, restore_axes, select
 
 NO_VALUE = np._NoValue  # What NumPy itself takes for "not given".

@@ -12,8 +12,9 @@ import numpy as np
 
 from tapegrad.cases import REAL, Cases, Domain, call
 from tapegrad.errors import ArgumentError, UnexpectedArgumentError, WriteError
+from tapegrad.kinds import pullback
 from tapegrad.ops.elementwise import in_dtype
-from tapegrad.primitive import composite, defvjp, elementwise, primitive, pullback
+from tapegrad.primitive import composite, defvjp, elementwise, primitive
 from tapegrad.shapes import select
 
 # Values beside whole numbers, and values beside halves: two of them are never closer than 0.1.

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad.cases import POSITIVE, REAL, UNIT, Cases, Domain
+from tapegrad.kinds import pullback, ratio, refused
 from tapegrad.ops.bessel import bessel_over_power
-from tapegrad.primitive import elementwise, primitive, pullback, ratio, refused
+from tapegrad.primitive import elementwise, primitive
 from tapegrad.shapes import cast, conj
 
 # The module that the public one takes them from: there they are ufuncs on every setting.

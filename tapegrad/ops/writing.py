@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.errors import DTypeError, ShapeError, WriteError
-from tapegrad.primitive import composite, name_of
+from tapegrad.kinds import name_of
+from tapegrad.primitive import composite
 from tapegrad.shapes import scattered
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.cases import Call, Cases, call
-from tapegrad.primitive import Elementwise, Known, Primitive, complete
+from tapegrad.kinds import Elementwise, Known, Primitive
+from tapegrad.primitive import complete
 
 
 @dataclass(frozen=True)

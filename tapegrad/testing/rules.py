@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import tapegrad as tg
-from tapegrad.primitive import Elementwise, Primitive
+from tapegrad.kinds import Elementwise, Primitive
 from tapegrad.testing.check import (
     FORWARD_ROUNDING,
     GRADIENT_ROUNDING,

@@ -20,9 +20,9 @@ import numpy as np
 
 from tapegrad.borrowed import require_unchanged
 from tapegrad.entries import Entry, Leaf, Outputs, annotate, give_output, parts
+from tapegrad.kinds import Elementwise
 from tapegrad.nn.linear import linear_output, linear_shifted
 from tapegrad.pieces import FEW, Pieces, Step, scatter_add_all
-from tapegrad.primitive import Elementwise
 from tapegrad.pulls import by_slope, cotangents, finite
 from tapegrad.shapes import Shape, Spec, cast, conj, fit, mH, scatter_add, scattered, unbroadcast
 

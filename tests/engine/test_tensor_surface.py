@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import tapegrad as tg
 from tapegrad.errors import DTypeError, ShapeError, WriteError
-from tapegrad.primitive import TABLE, Elementwise
+from tapegrad.kinds import Elementwise
+from tapegrad.primitive import TABLE
 
 ARITHMETIC = {
     "+": operator.add,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad.primitive import TABLE, name_of
+from tapegrad.kinds import name_of
+from tapegrad.primitive import TABLE
 
 A = np.array([1.0, 2.0, 3.0])
 

@@ -13,8 +13,9 @@ from scipy import special
 
 import tapegrad as tg
 from tapegrad.errors import NotDifferentiableError, RegistrationError
+from tapegrad.kinds import name_of
 from tapegrad.ops.special import polygamma, repeated_erfcx
-from tapegrad.primitive import TABLE, name_of
+from tapegrad.primitive import TABLE
 
 NAMES = (
     "expit log_expit logit gamma gammaln loggamma digamma psi beta betaln erf erfc erfinv erfcx ndtr log_ndtr ndtri "
