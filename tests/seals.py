@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import recording
+from tapegrad import containers, recording
 from tapegrad.primitive import TABLE
 
 
@@ -13,6 +13,7 @@ def globals_now() -> dict[str, Any]:
     """A copy of every global, by what a failing test is told about it."""
     return {
         "the table of rules": dict(TABLE),
+        "registered containers": dict(containers._REGISTERED),
         "marks of no_grad, enable_grad, debug or Tape": recording._MARKS.get(),
         "whether operations are recorded": recording.STATE.get(),
         "warning filters": list(warnings.filters),
@@ -31,6 +32,8 @@ def put_back(before: dict[str, Any]) -> None:
     """Every global as it was, so that one leak fails one test."""
     TABLE.clear()
     TABLE.update(before["the table of rules"])
+    containers._REGISTERED.clear()
+    containers._REGISTERED.update(before["registered containers"])
     recording._MARKS.set(before["marks of no_grad, enable_grad, debug or Tape"])
     recording.STATE.set(before["whether operations are recorded"])
     if list(warnings.filters) != before["warning filters"]:

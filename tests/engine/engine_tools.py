@@ -1,7 +1,6 @@
 """What the tests of the engine share: small questions, counts, and a second way to differentiate."""
 
 import operator
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,22 +21,6 @@ def records_now() -> bool:
 def tiled(values: Any, size: int) -> np.ndarray:
     """The values over and over, to an array of that size."""
     return np.resize(np.asarray(values, np.float64), size)
-
-
-def calls_during(run: Callable[[], Any]) -> int:
-    """How many functions are called while ``run()`` runs: a measure of work that no clock disturbs."""
-    count = 0
-
-    def counted(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(counted)
-    try:
-        run()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 @dataclass

@@ -9,7 +9,7 @@ import weakref
 
 import numpy as np
 import pytest
-from engine_tools import calls_during
+from counting import calls_during
 
 import tapegrad as tg
 

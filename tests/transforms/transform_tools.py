@@ -1,6 +1,5 @@
 """What the tests of the transforms share: containers, random functions, and names for small functions."""
 
-import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -55,22 +54,6 @@ CONTAINERS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any], tuple[Any
 }
 
 Function = Callable[[Any], Any]
-
-
-def calls_during(run: Callable[[], Any]) -> int:
-    """How many functions are called while ``run()`` runs: a measure of work that no clock disturbs."""
-    count = 0
-
-    def counted(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(counted)
-    try:
-        run()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 # Smooth functions of arrays of one shape, none of which makes large numbers of small ones.
