@@ -14,6 +14,8 @@ from benchmarks.timing import Build, Program, medians
 
 N = 50  # of Rosenbrock's function
 WIDTH = 200  # of the network
+LINKS, SEGMENT = 1000, 50  # steps of the chain, and between two checkpoints
+POINTS = 10_000  # of the stencil
 
 
 # ---------------------------------------------------------------- whole matrices
@@ -136,7 +138,95 @@ def ours(bench: Bench, **programs: Build) -> dict[str, float]:
     return medians(bench.workers, {name: (build, ()) for name, build in programs.items()}, 1, *bench.effort)
 
 
-ROWS = {"matrices": matrices, "products": products}
+# ---------------------------------------------------------------- memory for time
+
+
+def links_data() -> tuple[Any, Any, Any]:
+    """Weights and bias of a step h -> tanh(h W + b), and where the chain begins."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((64, 64)) / 8, rng.standard_normal(64) / 8, rng.standard_normal((32, 64))
+
+
+def chain_of_links(how: str) -> Program:
+    """A chain of tanh steps: "forward" alone, or forward and "backward", or that with "checkpoint"s."""
+    import tapegrad as tg
+
+    w, b, start = links_data()
+    w, b = tg.tensor(w), tg.tensor(b)
+
+    def segment(h: Any, w: Any, b: Any) -> Any:
+        for _ in range(SEGMENT):
+            h = np.tanh(h @ w + b)
+        return h
+
+    step = tg.checkpoint(segment) if how == "checkpoint" else segment
+
+    def program() -> Any:
+        w.grad = b.grad = None
+        h = start
+        for _ in range(LINKS // SEGMENT):
+            h = step(h, w, b)
+        y = np.sum(h)
+        if how != "forward":
+            y.backward()
+        return w.grad, b.grad
+
+    return program
+
+
+def forward_only() -> Program:
+    return chain_of_links("forward")
+
+
+def forward_and_back() -> Program:
+    return chain_of_links("backward")
+
+
+def checkpointed() -> Program:
+    return chain_of_links("checkpoint")
+
+
+def checkpoints(bench: Bench) -> None:
+    print(f"a chain of {LINKS:,} affine and tanh steps, checkpointed every {SEGMENT}")
+    times = ours(bench, forward=forward_only, whole=forward_and_back, checkpointed=checkpointed)
+    bench.line("forward", duration(times["forward"]))
+    bench.line("forward and back", duration(times["whole"]))
+    bound = 1.15 * (times["forward"] + times["whole"]) / times["whole"]  # 1.15 (2F + B) / (F + B)
+    bench.line("checkpointed", duration(times["checkpointed"]), times["checkpointed"] / times["whole"], bound)
+
+
+# ---------------------------------------------------------------- sparse matrices
+
+
+def stencil(x: Any) -> Any:
+    y = np.sin(x[1:-1]) * (x[:-2] - 2 * x[1:-1] + x[2:])
+    return np.concatenate([x[:1], y, x[-1:]])
+
+
+def sparse_jacobian() -> Program:
+    import tapegrad as tg
+
+    x = np.linspace(0.0, 1.0, POINTS)
+    pattern = tg.sparsity(stencil, x)
+    jacobian = tg.jacobian(stencil, sparsity=pattern)
+    return lambda: jacobian(x)
+
+
+def dense_jacobian() -> Program:
+    import tapegrad as tg
+
+    x, jacobian = np.linspace(0.0, 1.0, POINTS), tg.jacobian(stencil)
+    return lambda: jacobian(x)
+
+
+def sparse(bench: Bench) -> None:
+    print(f"Jacobian of a three-point stencil on {POINTS:,} points")
+    times = ours(bench, dense=dense_jacobian, sparse=sparse_jacobian)
+    bench.line("dense", duration(times["dense"]))
+    bench.line("sparse", duration(times["sparse"]), times["sparse"] / times["dense"], 0.01)
+
+
+ROWS = {"matrices": matrices, "products": products, "checkpoints": checkpoints, "sparse": sparse}
 
 
 # ---------------------------------------------------------------- the command

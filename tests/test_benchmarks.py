@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import families, numpy_functions, programs
+from benchmarks import families, numpy_functions, programs, transforms
 from benchmarks.timing import installed
 
 ROOT = Path(__file__).parent.parent
@@ -122,3 +122,18 @@ if installed("torch"):  # A peer, which an ordinary environment for the tests do
         ours, theirs = gradients(programs.mlp_tapegrad), gradients(programs.mlp_torch, 1)
         for g, h in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(g, h, rtol=1e-4, atol=1e-6)  # float32, sums of 784 products
+
+
+@pytest.mark.parametrize("library", [name for name in ("torch", "autograd") if installed(name)])
+@pytest.mark.parametrize("matrix", ["hessian", "jacobian"])
+def test_the_matrices_agree(library, matrix):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own.
+        ours, theirs = (getattr(transforms, f"{matrix}_{name}")()() for name in ("tapegrad", library))
+    np.testing.assert_allclose(ours, np.asarray(theirs), rtol=1e-10, atol=1e-12)
+
+
+def test_checkpoints_change_no_gradient():
+    plain, checkpointed = (transforms.chain_of_links(how)() for how in ("backward", "checkpoint"))
+    for ours, right in zip(checkpointed, plain, strict=True):
+        np.testing.assert_allclose(ours, right, rtol=1e-12, atol=1e-12)  # Each segment adds up by itself.
