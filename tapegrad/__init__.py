@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         linearize,
         register_container,
         root,
+        sparsity,
         value_and_grad,
         vjp,
     )
@@ -63,6 +64,7 @@ __all__ = [
     "primitive",
     "register_container",
     "root",
+    "sparsity",
     "stop_gradient",
     "straight_through",
     "tensor",

@@ -30,12 +30,15 @@ def carefully(sweep: Any, lift: Lift | None, targets: Mapping[int, Leaf]) -> Non
                 break  # No target depends on this, nor on what is older still.
             g = pending.pop(entry[0])
             at = form = entry  # at: what an error is about, the hooks first and then the rule
+            if type(g) is Pieces:
+                g = g.whole()
+            if entry[0] in targets and targets[entry[0]].spec is None:
+                sweep.totals.append((targets[entry[0]], g))
+                continue  # A part of what its owner's sweep will bring together there; the hooks run then.
             while len(form) == 3:
                 g = sweep.hooked.get(form[0]) if form[0] in sweep.hooked else form[1].run(g)
                 form = form[2]
             at = form
-            if type(g) is Pieces:
-                g = g.whole()
             if entry[0] in targets:
                 sweep.totals.append((targets[entry[0]], g))
                 continue  # It may be an identity on somebody else's entry, who is to sweep it yet.

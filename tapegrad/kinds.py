@@ -238,12 +238,12 @@ def _packing(rule: Function, parameters: Sequence[inspect.Parameter]) -> tuple[F
     first = names[0] if needed and needed[0][0] == 0 else None
 
     def pull(g: Any, y: Any, operands: Any, packed: Any) -> Any:
+        if not packed:
+            return rule(g, y, *operands)
         count = len(packed)
-        if count > 1:
-            return rule(g, y, *operands, **{name: packed[i] for i, name in needed if i < count})
-        if count and first:
-            return rule(g, y, *operands, **{first: packed[0]})
-        return rule(g, y, *operands)
+        if count == 1:
+            return rule(g, y, *operands, **{first: packed[0]}) if first else rule(g, y, *operands)
+        return rule(g, y, *operands, **{name: packed[i] for i, name in needed if i < count})
 
     return (lambda given: tuple(map(given.get, public, defaults))), pull
 

@@ -63,16 +63,17 @@ def pulled_trusting(entry: Entry, g: Any) -> Iterable[tuple[Entry, Any]]:
     """``pulled(entry, entry, g, None, False)`` of an entry in the form for anything, with less ado."""
     known, y, parameters, watched = entry[1:5]
     middle = 3 + len(entry) // 2
+    operands, parents = entry[6:middle], entry[middle:]
     if watched is not None:
         require_unchanged(watched, known.name)
     if type(g) is Outputs:
         g = tuple(g)
     kind = type(known)
     if kind is Elementwise:
-        return _elementwise_cotangents(known, g, y, entry[6:middle], entry[middle:], False)
-    if kind is Primitive and known.function is not getitem:
-        return _by_rule(known, g, y, entry[6:middle], parameters, entry[middle:])
-    return cotangents(known, g, y, entry[6:middle], parameters, entry[middle:], False)
+        return _elementwise_cotangents(known, g, y, operands, parents, False)
+    if kind is Primitive and known.function is not getitem and known.cases is not None:
+        return _paired(known, known.pull(g, y, operands, parameters), operands, parents, g)
+    return cotangents(known, g, y, operands, parameters, parents, False)
 
 
 def cotangents(
@@ -142,7 +143,7 @@ def _elementwise_cotangents(
     is_real = g.dtype.kind == "f" and (len(operands) > 1 or operands[0].dtype.kind != "c")
     trusting = is_real and not careful
     pairs = []
-    for parent, slope, operand in zip(wanted, known.slopes, operands, strict=True):
+    for parent, slope, operand in zip(wanted, known.slopes, operands):  # noqa: B905 - 100 ns, and nobody else's lists
         if parent is None or slope is None:
             continue
         if slope.form == "number":  # It may come after the sum, over fewer elements.
@@ -225,14 +226,19 @@ def _by_rule(
 ) -> list[tuple[Any, Any]]:
     if known.cases is None:  # A user's rule: what it writes to in place would be somebody else's array.
         g, y, *operands = (_shown(value) for value in (g, y, *operands))
-    result = known.pull(g, y, operands, parameters)
+    return _paired(known, known.pull(g, y, operands, parameters), operands, wanted, g)
+
+
+def _paired(
+    known: Primitive, result: Any, operands: Sequence[Any], wanted: Sequence[Any], g: Any
+) -> list[tuple[Any, Any]]:
+    """What a rule returned, given ``g``, as pairs (parent, cotangent); the last first, as it is often the newest."""
     if type(result) is not tuple:
         result = (result,)
     if len(result) != len(operands):
         raise RuleError(f"the rule of {known.name} returned {len(result)} cotangents for {len(operands)} operands")
     pairs = []
-    # Backwards: the last is often the newest, and is popped first.
-    for parent, c, operand in zip(wanted[::-1], result[::-1], operands[::-1]):  # noqa: B905 - they have been counted
+    for parent, c, operand in zip(wanted, result, operands):  # noqa: B905 - they have been counted
         if parent is not None:
             if type(c) is FunctionType:
                 c = c()
@@ -241,6 +247,7 @@ def _by_rule(
                 if c is None:
                     continue
             pairs.append((parent, c))
+    pairs.reverse()
     return pairs
 
 

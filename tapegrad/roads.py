@@ -365,7 +365,12 @@ def sequence(known: Any) -> Callable[..., Any]:
             return y
         if keeps_x:
             kept = values
-        return make(y, [next(POSITIONS), known, y if keeps_y else spec, packed, None, None, *kept, *parents], spec)
+        t = _new(Tensor)
+        t._array = y
+        t._spec = spec
+        t._kin = None
+        t._node = [next(POSITIONS), known, y if keeps_y else spec, packed, None, None, *kept, *parents]
+        return t
 
     nothing = pack({}) if len(names) == 1 else ()
     known_names = frozenset(names) - {"out"}

@@ -10,6 +10,7 @@ import operator
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from tapegrad.cases import Cases, call
 from tapegrad.primitive import defvjp, primitive
@@ -161,7 +162,7 @@ def unbroadcast(g: Any, shape: Shape) -> Any:
         return g
     # On small arrays the sum over leading axes as a product with ones: three times quicker than
     # add.reduce, and the rows are added in the same order. Not on large ones: see _sum_of_large.
-    if type(g) is np.ndarray and 0 < g.size <= 1 << 16 and g.dtype.char in "fdFD":
+    if type(g) is ndarray and 0 < g.size <= 1 << 16 and g.dtype.char in "fdFD":
         if len(present) == 2 and present[1:] == shape:
             return _ones(present[0], g.dtype).dot(g)
         lead = len(present) - len(shape)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy import ndarray
 
 from tapegrad import dispatch, roads
 from tapegrad.attributes import Attributes
@@ -108,20 +109,12 @@ class Tensor(Operators, Attributes, Conversions, ArrayMethods):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         for kind in types:
-            if kind is Tensor or kind is np.ndarray:
-                continue
-            if not issubclass(kind, np.ndarray):
+            if kind is not Tensor and kind is not ndarray and not _is_plain(kind, function):
                 return NotImplemented
-            if issubclass(kind, (np.ma.MaskedArray, np.matrix)):
-                raise DTypeError(f"{name_of(function)}: {kind.__name__} is refused as an operand; pass a plain array")
         known = TABLE.get(function)
         if known is not None and known.kind == "primitive" and args:
-            first, arity = args[0], known.arity
-            if arity is None:
-                quick = type(first) in (list, tuple)
-            else:
-                quick = len(args) >= arity and (arity > 2 or type(first) is Tensor)
-            if quick:
+            kind, arity = type(args[0]), known.arity
+            if kind is list or kind is tuple if arity is None else len(args) >= arity and (arity > 2 or kind is Tensor):
                 return (known.road or road_of(known))(*args, **kwargs)
         return call(function, args, kwargs)
 
@@ -428,6 +421,13 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool | None = None) -> A
         return make(value, None, spec)
     # NumPy computes ten times quicker with a scalar than with a 0-d array. (_rebinding knows a leaf.)
     return make(value if spec.ndim else value[()], _leaf_entry(spec, "tensor"), spec)
+
+
+def _is_plain(kind: type, function: Any) -> bool:
+    """Whether operands of this type count as arrays; those of other libraries may know an answer of their own."""
+    if issubclass(kind, (np.ma.MaskedArray, np.matrix)):
+        raise DTypeError(f"{name_of(function)}: {kind.__name__} is refused as an operand; pass a plain array")
+    return issubclass(kind, ndarray)
 
 
 def _leaf_entry(spec: Spec, what: str) -> Entry:

@@ -42,7 +42,7 @@ def concatenate_vjp(
     """Each operand gets its own part of g."""
     if axis is None:
         return _flat_parts(g, _arrays)
-    if g.size < SMALL and type(g) is np.ndarray and not g.flags.c_contiguous:
+    if len(_arrays) > 2 and g.size < SMALL and type(g) is np.ndarray and not g.flags.c_contiguous:
         g = g.copy()  # Of what repeats by strides, as below a sum, the parts would each be dear to add up.
     # Slices are views, cheaper to take than to put off.
     lead = (slice(None),) * (axis % g.ndim) if axis else None
