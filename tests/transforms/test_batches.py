@@ -9,7 +9,8 @@ from tapegrad.tape import replay
 from tapegrad.testing import rules
 from tapegrad.testing.check import parts_of
 from tapegrad.testing.draw import Trial, checked, trials_of
-from tapegrad.transforms.batches import OWN, WAYS, Unbatched, behind, replay_batch
+from tapegrad.transforms.batches import Unbatched, replay_batch
+from tapegrad.transforms.ways import OWN, WAYS, behind
 
 TRIALS = [trial for known in checked() for trial in trials_of(known)]
 ROWS = 3
