@@ -9,7 +9,6 @@ Everything that differentiates is in ``scores`` and in the four lines of ``step`
 """
 
 import argparse
-import importlib
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +19,25 @@ import numpy as np
 
 import tapegrad as tg
 from tapegrad import nn, optim
+from tapegrad.examples.common import (
+    BLUE,
+    FAINT,
+    INK,
+    RED,
+    Array,
+    add_number,
+    add_seed,
+    command_line,
+    picture,
+    plain_frame,
+    progress,
+    run,
+    save,
+)
 
-Array = np.ndarray[Any, Any]
 Pool = Callable[..., Any]
 
 POOLS: dict[str, Pool] = {"max": nn.max_pool2d, "avg": nn.avg_pool2d}
-# module -> its name on PyPI
-EXTRAS = {"matplotlib": "matplotlib", "sklearn": "scikit-learn", "threadpoolctl": "threadpoolctl", "tqdm": "tqdm"}
 BATCH = 32  # images for each step
 RATE = 0.05  # learning rate at the start; it falls to 0 along a line
 MOMENTUM = 0.9
@@ -125,14 +136,12 @@ class Learned(NamedTuple):
 
 def train(digits: Digits, pool: Pool, epochs: int, seed: int) -> Learned:
     """Learn from the training images for some epochs, and show how it goes in a progress bar."""
-    from tqdm import tqdm
-
     rng = np.random.default_rng(seed)
     parameters = initial_parameters(rng)
     optimizer = optim.SGD(parameters, lr=RATE, momentum=MOMENTUM)
     learned = Learned(parameters, [], [], np.empty(0, int))
     steps = math.ceil(len(digits.train) / BATCH)
-    with tqdm(total=epochs * steps, unit="step") as bar:
+    with progress(epochs * steps, "step") as bar:
         for epoch in range(epochs):
             optimizer.lr = RATE * (1 - epoch / epochs)
             losses = []
@@ -152,20 +161,15 @@ def train(digits: Digits, pool: Pool, epochs: int, seed: int) -> Learned:
 
 # ---------------------------------------------------------------- the picture
 
-INK, FAINT, TRAIN, WRONG = "#222222", "#999999", "#3b6fb6", "#c0392b"
 COLUMNS, MOST = 8, 40  # wrong digits in a row, and in all
 
 
 def draw(path: Path, digits: Digits, learned: Learned, title: str) -> None:
     """The loss, the kernels, the confusion matrix, and below them the digits it got wrong, in one picture."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     wrong = np.flatnonzero(learned.taken != digits.test_labels)
     rows = math.ceil(min(len(wrong), MOST) / COLUMNS)
     above, below = 5.2, 0.8 + 1.6 * rows  # heights, in inches
-    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1)  # inches around each part
-    figure = Figure(figsize=(15, above + below), layout=layout, facecolor="white")
+    figure = picture(15, above + below)
     top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(above, below)).ravel()
     top.suptitle(title, fontsize=15, color=INK)
     losses, kernels, confusion = top.subplots(1, 3, width_ratios=(1.1, 1, 1.1))
@@ -173,19 +177,18 @@ def draw(path: Path, digits: Digits, learned: Learned, title: str) -> None:
     draw_kernels(kernels, learned.parameters[0].numpy())
     draw_confusion(confusion, digits.test_labels, learned.taken)
     draw_mistakes(bottom, rows, digits, learned.taken, wrong)
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def draw_losses(axes: Any, learned: Learned) -> None:
     """The mean loss of each epoch, on the images that it learns from and on those held out."""
     epochs = np.arange(1, len(learned.train_losses) + 1)
-    axes.semilogy(epochs, learned.train_losses, "o-", color=TRAIN, markersize=4, label="training images")
-    axes.semilogy(epochs, learned.test_losses, "s-", color=WRONG, markersize=4, label="test images")
+    axes.semilogy(epochs, learned.train_losses, "o-", color=BLUE, markersize=4, label="training images")
+    axes.semilogy(epochs, learned.test_losses, "s-", color=RED, markersize=4, label="test images")
     axes.set(title="Loss", xlabel="epoch", ylabel="mean cross-entropy")
     axes.set_xlim(0.5, len(epochs) + 0.5)
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    axes.grid(which="both", color=FAINT, alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_frame(axes)
     axes.legend(frameon=False)
 
 
@@ -207,7 +210,7 @@ def draw_confusion(axes: Any, labels: Array, taken: Array) -> None:
     axes.imshow(counts, cmap="Blues")
     for (true, guess), count in np.ndenumerate(counts):
         right = true == guess
-        color = "white" if count > counts.max() / 2 else FAINT if count == 0 else INK if right else WRONG
+        color = "white" if count > counts.max() / 2 else FAINT if count == 0 else INK if right else RED
         weight = "bold" if count and not right else "normal"
         axes.text(guess, true, count or "·", ha="center", va="center", color=color, weight=weight, fontsize=10)
     axes.set(title="Confusion matrix", xlabel="taken for", ylabel="true digit", xticks=range(10), yticks=range(10))
@@ -235,94 +238,33 @@ def draw_mistakes(figure: Any, rows: int, digits: Digits, taken: Array, wrong: A
 # ---------------------------------------------------------------- the command
 
 
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number between two bounds, both included."""
-
-    def parsed(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"a whole number is expected, got {text!r}") from None
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"a number from {least} to {most} is expected, got {number}")
-        return number
-
-    return parsed
-
-
-def picture_path(text: str) -> Path:
-    """A type for argparse: where a picture can be written, found out before the training."""
-    path = Path(text)
-    if path.suffix.lower() != ".png":
-        raise argparse.ArgumentTypeError(f"a name that ends in .png is expected, got {text!r}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"no file can be written there: {text!r}")
-    return path
-
-
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """The command line, read; argparse itself says what is wrong with it, and exits."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tapegrad.examples.digits",
-        description="Train a network of three layers on scikit-learn's handwritten digits, and draw what it learned.",
+    parser = command_line(
+        "digits", "Train a network of three layers on scikit-learn's handwritten digits, and draw what it learned."
     )
     parser.add_argument("--pool", choices=sorted(POOLS), default="max", help="how to pool (default: %(default)s)")
-    parser.add_argument(
-        "--epochs",
-        type=whole_number(1, 10_000),
-        default=25,
-        metavar="N",
-        help="times to go through all training images (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=whole_number(0, 2**32 - 1),
-        default=0,
-        metavar="N",
-        help="of the split, the first weights and the order (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--out",
-        type=picture_path,
-        default=Path("digits.png"),
-        metavar="FILE",
-        help="where to write the picture (default: %(default)s)",
-    )
+    add_number(parser, "--epochs", 25, 1, 10_000, "times to go through all training images")
+    add_seed(parser, "of the split, the first weights and the order")
     return parser.parse_args(given)
 
 
-def missing_extras() -> list[str]:
-    """The packages of ``tapegrad[examples]`` that aren't here."""
-    missing = []
-    for module, package in EXTRAS.items():
-        try:
-            importlib.import_module(module)
-        except ImportError:
-            missing.append(package)
-    return missing
-
-
-def main(given: Sequence[str] | None = None) -> int:
-    """Train, draw, and print the accuracy on the held-out third; returns the exit code."""
-    options = arguments(given)
-    missing = missing_extras()
-    if missing:
-        print(f'{" and ".join(missing)} missing; install with: pip install "tapegrad[examples]"', file=sys.stderr)
-        return 1
-    from threadpoolctl import threadpool_limits
-
+def learn(options: argparse.Namespace) -> str:
+    """Train and draw; the result is the accuracy on the held-out third."""
     digits = load_digits(options.seed)
-    with threadpool_limits(1):  # On products as small as these, the threads of BLAS wait more than they work.
-        learned = train(digits, POOLS[options.pool], options.epochs, options.seed)
+    learned = train(digits, POOLS[options.pool], options.epochs, options.seed)
     correct = accuracy(learned.taken, digits.test_labels)
     epochs = f"{options.epochs} epoch{'s' if options.epochs > 1 else ''}"
     title = (
         f"{len(digits.train):,} digits learned in {epochs} with {options.pool}-pooling: test accuracy {correct:.1f} %"
     )
     draw(options.out, digits, learned, title)
-    print(f"picture in {options.out}")
-    print(f"test accuracy {correct:.1f} %")
-    return 0
+    return f"test accuracy {correct:.1f} %"
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Train, draw, and print the accuracy on the held-out third; returns the exit code."""
+    return run(learn, arguments(given))
 
 
 if __name__ == "__main__":
