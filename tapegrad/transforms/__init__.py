@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tapegrad.transforms.chains import checkpoint_chain
     from tapegrad.transforms.checkpointing import checkpoint
     from tapegrad.transforms.implicit import fixed_point, root
+    from tapegrad.transforms.sparse.patterns import sparsity
 
 __all__ = [
     "checkpoint",
@@ -30,12 +31,19 @@ __all__ = [
     "linearize",
     "register_container",
     "root",
+    "sparsity",
     "value_and_grad",
     "vjp",
 ]
 
 # Imported when they are asked for.
-_LATER = {"checkpoint": "checkpointing", "checkpoint_chain": "chains", "fixed_point": "implicit", "root": "implicit"}
+_LATER = {
+    "checkpoint": "checkpointing",
+    "checkpoint_chain": "chains",
+    "fixed_point": "implicit",
+    "root": "implicit",
+    "sparsity": "sparse.patterns",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -97,7 +97,8 @@ def largest(ahead: Sequence[Entry], oldest: int) -> int:
                 known, _y, operands, _parameters, parents = parts(entry)
                 if isinstance(known, Step):
                     raise Unbatched
-                size = max(size, *(getattr(operand, "size", 1) for operand in operands))
+                recording = (o for o, parent in zip(operands, parents, strict=True) if parent is not None)
+                size = max(size, *(o.size for o in recording))  # Constants have no cotangents.
         for parent in parents:
             if parent is not None and parent[0] not in seen and parent[0] <= oldest:
                 seen.add(parent[0])

@@ -181,3 +181,24 @@ def test_ggnvp_agrees_with_its_three_factors(f: Any, g: Any, x: Any, v: Any) -> 
     expected = jacobian.T @ hessian @ jacobian @ v
     scale = 1 + np.max(np.abs(jacobian)) ** 2 * (1 + np.max(np.abs(hessian)))
     np.testing.assert_allclose(tg.ggnvp(f, loss, (x,), (v,))[0], expected, atol=1e5 * EPS * scale)
+
+
+@pytest.mark.parametrize("f", [lambda x, y: x + y, lambda x, y: x * 1.0, lambda x, y: np.concatenate([x, y])])
+def test_jacobians_share_no_memory(f):
+    a, b = tg.jacobian(f, argnums=(0, 1))(np.ones(5), np.full(5, 2.0))
+    assert not np.may_share_memory(a, b)
+    assert all(array.flags.writeable for array in (a, b))
+    a += 1
+    c, d = tg.jacobian(f, argnums=(0, 1))(np.ones(5), np.full(5, 2.0))
+    np.testing.assert_array_equal(a, c + 1)
+    np.testing.assert_array_equal(b, d)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0]])
+def test_a_product_at_the_end_is_no_product_with_the_seeds(order):
+    matrix = np.array([[1.0, 2.0, 0.0], [0.5, -1.0, 3.0], [0.0, 1.0, 1.0]])
+    jacobian = tg.jacobian(lambda x: (matrix @ x**2)[np.array(order)])(np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(jacobian, matrix[order] * [2.0, 4.0, 6.0])
+    np.testing.assert_array_equal(tg.jacobian(lambda x: matrix @ x)(np.ones(3)), matrix)
+    matrix[0, 0] = 5.0
+    assert jacobian[0, 0] != 10.0
