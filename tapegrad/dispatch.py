@@ -147,7 +147,7 @@ def _run_of_users(known: Any, values: list[Any], parameters: dict[str, Any]) -> 
         return known.run(*values, **parameters) if known.arity is not None else known.run(values, **parameters)
     except Exception as error:
         given = ", ".join(str(getattr(value, "shape", value)) for value in values)
-        where = f", at {_callers_line()}" if STATE.get().debugging else "; tapegrad.debug() shows where"
+        where = f", at {callers_line()}" if STATE.get().debugging else "; tapegrad.debug() shows where"
         error.add_note(f"while running {known.name} on operands {given}{where}")
         raise
 
@@ -298,7 +298,7 @@ def _recorded(
         packed = known.pack(
             {name: keep(v, watched, state.debugging) for name, v in parameters.items() if name in known.read}
         )
-    where = _callers_line() if state.debugging else None
+    where = callers_line() if state.debugging else None
     entry: Entry = [next(POSITIONS), known, None, packed, watched or None, where, *saved, *parents]
     if outputs is not y:
         spec = spec_of(y)
@@ -455,7 +455,8 @@ def _operand_name(parent: Entry | None) -> int | str:
     return -position
 
 
-def _callers_line() -> str:
+def callers_line() -> str:
+    """Where a user's program called us: file and line."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("tapegrad.", "numpy.")):
         frame = frame.f_back

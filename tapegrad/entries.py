@@ -101,7 +101,9 @@ def annotate(error: Exception, entry: Entry) -> None:
     if len(form) < 5 or isinstance(error, RecordingError):
         return
     known, _y, operands, _parameters, _parents = parts(form)
-    given = ", ".join(str(getattr(o, "shape", o)) for o in operands)
+    given = ", ".join(str(getattr(o, "shape", o)) for o in operands[:8])
+    if len(operands) > 8:
+        given += f" and {len(operands) - 8} more"
     doing = "while replaying" if entry is form else "in a hook on the result of"
     where = f", at {form[5]}" if len(form) >= 8 and form[5] else "; record under tapegrad.debug() to see where"
     error.add_note(f"{doing} {known.name} of operands {given}{where}")

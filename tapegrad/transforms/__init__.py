@@ -11,9 +11,9 @@ from tapegrad.transforms.products import ggnvp, hvp
 from tapegrad.transforms.reverse import elementwise_grad, grad, value_and_grad, vjp
 
 if TYPE_CHECKING:
-    from tapegrad.transforms.chains import checkpoint_chain
-    from tapegrad.transforms.checkpointing import checkpoint
     from tapegrad.transforms.implicit import fixed_point, root
+    from tapegrad.transforms.memory.chains import checkpoint_chain
+    from tapegrad.transforms.memory.checkpointing import checkpoint
     from tapegrad.transforms.sparse.patterns import sparsity
 
 __all__ = [
@@ -38,8 +38,8 @@ __all__ = [
 
 # Imported when they are asked for.
 _LATER = {
-    "checkpoint": "checkpointing",
-    "checkpoint_chain": "chains",
+    "checkpoint": "memory.checkpointing",
+    "checkpoint_chain": "memory.chains",
     "fixed_point": "implicit",
     "root": "implicit",
     "sparsity": "sparse.patterns",

@@ -344,3 +344,14 @@ def test_the_note_on_an_exception_in_a_hook_speaks_of_a_hook():
     with pytest.raises(KeyError) as caught:
         y.backward()
     assert any("hook" in note for note in caught.value.__notes__)
+
+
+def test_a_hook_sees_one_array_where_parts_of_its_value_were_read() -> None:
+    seen = []
+    x = tg.tensor(np.ones(1000))  # More elements than a sweep adds up part by part.
+    y = x * 1
+    y.register_hook(lambda g: seen.append(g.shape))
+    (y[3] * 2 + y[5]).backward(create_graph=True)
+    with tg.debug():
+        (y[3] * 2 + y[5]).backward()
+    assert seen == [(1000,), (1000,)]
