@@ -36,5 +36,5 @@ def test_the_support_table_is_current() -> None:
 
 def test_there_are_two_commands_and_each_makes_its_own_environment() -> None:
     commands = re.findall(r"^python3 -m venv .*$", README.read_text(), re.MULTILINE)
-    assert [command.rsplit("-m ", 1)[1] for command in commands] == ["tapegrad.examples.digits", "pytest"]
+    assert [command.rsplit("-m ", 1)[1] for command in commands] == ["tapegrad.examples.digits", "pytest -n auto"]
     assert all("pip install" in command for command in commands)
