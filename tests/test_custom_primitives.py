@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad import containers
 from tapegrad.cases import Cases, call
 from tapegrad.errors import (
     DTypeError,
@@ -190,7 +191,9 @@ def test_dataclasses_and_named_tuples_come_to_the_rule_as_they_are() -> None:
     check_grads(lambda w, b, s: f(Pair(Layer(w, b, "theirs"), s)), X, 2 * X, 1 + X)
 
 
-def test_a_container_of_ones_own_is_an_operand() -> None:
+def test_a_container_of_ones_own_is_an_operand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "_REGISTERED", dict(containers._REGISTERED))
+
     class Line:
         def __init__(self, slope: Any, offset: Any) -> None:
             self.slope, self.offset = slope, offset
