@@ -185,7 +185,9 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
         counts = binned(np.ravel(weights), bins_of(held(a).reshape(-1), found), len(found) - 1, weights.dtype)
     if not density:
         return counts, edges
-    return counts / (edges[1:] - edges[:-1]) / np.sum(counts), edges
+    widths = edges[1:] - edges[:-1]
+    widths = widths if widths.dtype == np.float64 else cast(widths, np.float64)  # As NumPy's are.
+    return counts / widths / np.sum(counts), edges
 
 
 @composite(

@@ -222,6 +222,7 @@ def cut_off_pull_vjp(g: Any, _y: Any, _g: Any, pinv: Any, a: Any) -> Any:
             call((3, 3), (3, 2), rcond=None),
             call((3, 2), (3, 1), rcond=-1),
             call((3, 2), (3, 0)),
+            call((0, 2), (0, 1)),
         ),
         analytic=False,
         note="at constant rank; where a singular value that isn't 0 was cut off, the second derivative is nan",
@@ -230,8 +231,8 @@ def cut_off_pull_vjp(g: Any, _y: Any, _g: Any, pinv: Any, a: Any) -> Any:
 def lstsq_vjp(g: Any, y: Any, a: Any, b: Any, *, rcond: Any = None) -> Any:
     """x = pinv(a) b; residuals |b - a x|^2, which don't feel x; singular values by the rule of svd."""
     gx, gr, _, gs = g
-    B = b.reshape(b.shape[0], -1)
-    X = y[0].reshape(a.shape[1], -1)
+    B = b if b.ndim == 2 else b[:, None]
+    X = y[0].reshape(a.shape[1], B.shape[1])
     a_bar, b_bar = np.zeros_like(a), np.zeros_like(B)
     if gx is not None:
         a_bar, b_bar = _of_solution(gx.reshape(X.shape), X, y[2], a, B, rcond)

@@ -111,11 +111,14 @@ def take_along_axis_vjp(g: Any, _y: Any, _arr: Any, *, indices: Any, axis: int |
             call([True, True, False, False], (2, 2), axis=0),
             call([], (2,)),
             call([True], ()),
+            call([True], (), axis=0),
         )
     ),
 )
 def compress_vjp(g: Any, _y: Any, condition: Any, _a: Any, *, axis: int | None = None, _out: Any = None) -> Any:
     """g put into zeros where the condition held; a condition may be shorter than its axis."""
+    if not _a.shape:
+        axis = None  # NumPy takes axes 0 and -1 of what has none.
     shape = (_a.size,) if axis is None else _a.shape
     axis = 0 if axis is None else axis % len(shape)
     # (Compared with a number, a mask would be cast to integers first.)

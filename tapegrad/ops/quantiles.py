@@ -193,7 +193,7 @@ def _quantiles(
     if rows.values.shape[1] == 0:
         probe(held(a), held(q) * per, axis=axis, method=method, weights=held(weights))  # Raises.
     if a.size == 0:
-        return np.zeros_like(a, shape=shape)
+        return np.zeros_like(a, shape=shape, dtype=a.dtype if weak else np.result_type(a.dtype, held(q).dtype))
     if weights is not None:
         y = _weighted(name, rows, held(q), axis, held(weights))
     else:

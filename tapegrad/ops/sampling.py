@@ -301,6 +301,8 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
             raise ShapeError(
                 f"np.trapezoid: axis {axis} is another one of y {y.shape} than of x {x.shape}; count it from the end"
             )
+        if x.shape[0 if x.ndim == 1 else axis] != y.shape[axis]:
+            raise ShapeError(f"np.trapezoid: along axis {axis}, x {x.shape} has not as many places as y {y.shape}")
         return trapezoid_by_places(y, x, axis)
     if np.ndim(dx):  # A step for each pair.
         return np.sum(dx * (part(y, 1, None, axis) + part(y, None, -1, axis)) / 2.0, axis)

@@ -149,7 +149,7 @@ def cov(
         raise ValueError("ddof must be integer")
     x = _variables(m, y, rowvar, dtype)
     if x.shape[0] == 0:
-        return x.reshape((0, 0))
+        return cast(np.real(x).reshape((0, 0)), np.float64)  # NumPy's is of float64, whatever x is of.
     if ddof is None:
         ddof = 1 if bias == 0 else 0
     w = _sample_weights(x.shape[1], fweights, aweights)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad.errors import ShapeError
 from tapegrad.kinds import name_of
 from tapegrad.primitive import TABLE
 
@@ -105,3 +106,24 @@ def test_a_result_lies_in_memory_as_a_ufunc_was_told(f, order):
     value = (y[0] if isinstance(y, tuple) else y).numpy()
     assert value.flags[f"{order}_CONTIGUOUS"]
     np.testing.assert_array_equal(value, f(x, order=order)[0] if isinstance(y, tuple) else f(x, order=order))
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda f: np.cov(f(np.zeros((0, 4), complex))),
+        lambda f: np.quantile(f(np.zeros((0, 2), np.float16)), np.array([0.5, 0.25]), axis=1),
+        lambda f: np.histogram(f(np.array([0.1, 0.5, 0.6], np.longdouble)), 2, density=True)[0],
+        lambda f: np.histogram(f(np.array([0.1, 0.5, 0.6], np.float32)), 2, density=True)[0],
+    ],
+    ids=["cov", "quantile", "histogram of longdouble", "histogram of float32"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_dtypes_that_numpy_does_not_take_from_its_operand(result):
+    assert result(tg.tensor).dtype == result(np.asarray).dtype
+
+
+def test_trapezoid_refuses_places_that_numpy_would_repeat():
+    assert np.trapezoid(np.array([1.0, 2.0]), np.array([0.0, 1.0, 3.0])) == 4.5  # NumPy's own: one mean, two steps.
+    with pytest.raises(ShapeError, match="trapezoid"):
+        np.trapezoid(tg.tensor([1.0, 2.0]), np.array([0.0, 1.0, 3.0]))
