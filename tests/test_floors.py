@@ -37,7 +37,16 @@ RULES_KNOW = {
     "nn": {"errors", "cases", "kinds", "primitive", "shapes", "ops", "nn"},
 }
 # Only these may import what isn't NumPy's or Python's own: it comes with an extra.
-WITH_EXTRAS = ("testing/strategies", "testing/laws", "testing/programs", "examples/")
+WITH_EXTRAS = (
+    "testing/strategies",
+    "testing/laws",
+    "testing/programs",
+    "testing/plugin",
+    "testing/stateful",
+    "testing/making",
+    "testing/twins",
+    "examples/",
+)
 HEAVY = ("hypothesis", "matplotlib", "sklearn", "tqdm", "torch", "scipy", "autograd", "mygrad")
 
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -20,6 +20,7 @@ from tapegrad.shapes import expand_like, mH
 from tapegrad.testing import GradientError, check_grads
 from tapegrad.testing import rules as checks
 from tapegrad.testing.draw import Trial, trials_of
+from tapegrad.testing.laws.ownership import shared
 
 Plant = Callable[[Callable[..., Any]], Any]
 
@@ -273,16 +274,12 @@ def test_an_engine_that_undoes_no_broadcasting_is_objected_to(monkeypatch: pytes
 
 
 def test_gradients_that_share_memory_are_objected_to() -> None:
-    trial = some_trial(np.add, (3,), (3,))
     x = np.ones(3)
-    checks.assert_unshared([x.copy(), x.copy()], [x], trial)
+    assert list(shared([x.copy(), x.copy()], [x])) == []
     for gradients in ([x, x], [x[::-1], x.copy(), x[1:]]):
-        with pytest.raises(GradientError, match="shares memory"):
-            checks.assert_unshared(gradients, [], trial)
-    with pytest.raises(GradientError, match="shares memory"):
-        checks.assert_unshared([x[:2]], [x], trial)
-    with pytest.raises(GradientError, match="read-only"):
-        checks.assert_unshared([np.broadcast_to(1.0, (3,))], [], trial)
+        assert "shares memory" in next(shared(gradients, []))
+    assert "shares memory" in next(shared([x[:2]], [x]))
+    assert "read-only" in next(shared([np.broadcast_to(1.0, (3,))], []))
 
 
 # ---------------------------------------------------------------- and what never gets that far
