@@ -284,7 +284,7 @@ def alias_of(tensor: Any) -> Alias:
 def _move(root: Any) -> None:
     """Move a tensor, and all that are views of it, into a storage."""
     members = [root, *(view for reference in root._kin or () if (view := reference()) is not None)]
-    value = np.asarray(root._value)
+    value = root._value = np.asarray(root._value)  # A leaf of no axes may hold a scalar in the place of its array.
     steps = [(abs(stride), n) for stride, n in zip(value.strides, value.shape, strict=True)]
     spread = value.size > 0 and _overlap(steps, value.itemsize)
     if spread and len(members) == 1:  # As detach() of a broadcast array has it: a write is to go to one element.

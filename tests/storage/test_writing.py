@@ -417,3 +417,19 @@ def test_out_may_be_given_by_its_position(function, before, shape):
     np.sum(buffer**2).backward()
     np.sum(y**2).backward()
     np.testing.assert_array_equal(x.grad, z.grad)
+
+
+def test_a_leaf_without_axes_is_written_as_an_array():
+    x = tg.tensor(0.0)
+    with tg.no_grad():
+        x[...] = 2.0
+    (x * x).backward()
+    assert (x.is_leaf, x.item(), x.grad) == (True, 2.0, 4.0)
+    z = x.reshape(1)
+    with tg.no_grad():
+        x.fill(5.0)
+        z[0] += 2.0
+    assert x.item() == 7.0
+    x.grad = None
+    (x * x).backward()
+    assert x.grad == 14.0
