@@ -53,7 +53,12 @@ def register_container(
     """
     if not isinstance(cls, type):
         raise RegistrationError(f"register_container: {cls!r} is no class")
-    if cls in _REGISTERED or cls in _LEAVES or cls in (tuple, list, dict, type(None)) or hasattr(cls, "__array__"):
+    if not (callable(flatten) and callable(unflatten)):
+        raise RegistrationError(
+            f"register_container: flatten and unflatten are functions; got {flatten!r}, {unflatten!r}"
+        )
+    own = (tuple, list, dict, type(None), str, bytes)
+    if cls in _REGISTERED or cls in _LEAVES or cls in own or hasattr(cls, "__array__"):
         raise RegistrationError(f"register_container: {cls.__name__} is registered already, or NumPy's or Python's own")
     _REGISTERED[cls] = flatten, unflatten
 

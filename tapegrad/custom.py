@@ -43,7 +43,9 @@ def custom_gradient(function: Function) -> Function:
     The function runs on plain arrays, so it may call anything, and so may the pullback, for first derivatives. For
     higher ones the values that the pullback closes over must depend on the operands: the function is then run once
     more, on tensors, and must give the same value (RuleError). One that can't run on tensors raises there.
-    A recording tensor that isn't an operand is refused where the value or a cotangent would depend on it.
+    A recording tensor that isn't an operand is refused where the value or a cotangent would depend on it. What the
+    pullback closes over must not have left the tape in that run, by ``.item()`` or the like: it would count as
+    constant. The pullback is to be linear in g, as a derivative is: ``jvp`` relies on that (one that clips g has none).
 
     >>> import numpy as np, tapegrad as tg
     >>> @tg.custom_gradient

@@ -55,6 +55,10 @@ def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     known = look_up(function)
     if known is None or known.kind == "unsupported":
         if any(records(value) for value in (*args, *kwargs.values())):
+            if known is None:  # What isn't a float needs none.
+                result = function(*map(_shown, _plain(args)), **_plain(kwargs))
+                if not _floats_in(result):
+                    return result
             why = known.note if known else "it has no rule; give it one with tapegrad.defvjp"
             raise NotDifferentiableError(f"{name_of(function)} can't be differentiated: {why}")
         return wrapped(function(*_plain(args), **_plain(kwargs)))
@@ -94,6 +98,18 @@ def _without(args: Sequence[Any], place: int) -> Sequence[Any]:
     while place > 2 and args[place - 1] is None:  # A dtype, say, that isn't given.
         place -= 1
     return args[:place]
+
+
+def _shown(value: Any) -> Any:
+    return read_only(value) if type(value) is np.ndarray else value
+
+
+def _floats_in(result: Any) -> bool:
+    """Whether something in a result may have a gradient, or can't be told from what has one."""
+    if isinstance(result, (tuple, list)):
+        return any(map(_floats_in, result))
+    dtype = getattr(result, "dtype", None)
+    return not (isinstance(result, (int, str)) or (isinstance(dtype, np.dtype) and dtype.kind in "biu"))
 
 
 def _is_none(out: Any) -> bool:

@@ -23,7 +23,7 @@ from tapegrad.entries import Entry, Lift, Outputs, parts
 from tapegrad.errors import RuleError
 from tapegrad.kinds import Elementwise, Primitive, Slope
 from tapegrad.pieces import Account, Pieces, Step, is_part
-from tapegrad.shapes import conj, fit, read_only, unbroadcast
+from tapegrad.shapes import Spec, cast, conj, fit, read_only, unbroadcast
 
 
 def finite(x: Any) -> bool:
@@ -142,6 +142,7 @@ def _elementwise_cotangents(
     # A real function of a complex operand has a complex slope: only of one operand is there such a thing.
     is_real = g.dtype.kind == "f" and (len(operands) > 1 or operands[0].dtype.kind != "c")
     trusting = is_real and not careful
+    widths: Any = None  # the operands as the slopes are to read them
     pairs = []
     for parent, slope, operand in zip(wanted, known.slopes, operands):  # noqa: B905 - 100 ns, and nobody else's lists
         if parent is None or slope is None:
@@ -151,11 +152,31 @@ def _elementwise_cotangents(
             if slope.value != 1:
                 c = c * slope.value.conjugate()
         else:
-            c = slope.pull(g, y, *operands) if trusting else by_slope(slope, g, y, operands, careful)
+            widths = widths or at_width(operands, g.dtype)
+            c = slope.pull(g, y, *widths) if trusting else by_slope(slope, g, y, widths, careful)
             if c.shape != operand.shape:
                 c = unbroadcast(c, operand.shape)
         pairs.append((parent, c if c.dtype is operand.dtype else fit(c, operand)))
     return pairs
+
+
+def at_width(operands: Sequence[Any], dtype: Any) -> Sequence[Any]:
+    """Operands narrower than the result at its width, to which NumPy casts them: slopes are to be as exact as it is."""
+    for operand in operands:
+        if getattr(operand, "dtype", dtype) is not dtype and type(operand) is not Spec and operand.dtype.kind in "fc":
+            break
+    else:
+        return operands
+    real = np.finfo(dtype)
+    return [
+        cast(o, dtype if o.dtype.kind == "c" else real.dtype)
+        if isinstance(getattr(o, "dtype", None), np.dtype)
+        and not isinstance(o, Spec)
+        and o.dtype.kind in "fc"
+        and np.finfo(o.dtype).eps > real.eps
+        else o
+        for o in operands
+    ]
 
 
 def by_slope(slope: Slope, g: Any, y: Any, operands: Sequence[Any], careful: bool) -> Any:

@@ -43,6 +43,12 @@ def _residuals_again(name: str, function: Function, y: Any, operands: Sequence[A
         )
         raise
     pairs = zip(again, y, strict=True) if isinstance(y, tuple) else [(again, y)]
+    pairs = list(pairs)
+    if any(getattr(b, "requires_grad", False) and not getattr(a, "requires_grad", False) for a, b in pairs):
+        raise RuleError(
+            f"{name} was run once more, on tensors, for a derivative of its rule, and its output doesn't depend on "
+            f"them: .item(), .tolist() and the like leave the tape. Only first derivatives pass through it"
+        )
     if not all(_alike(a, b) for a, b in pairs):
         raise RuleError(
             f"{name} gave another output when it was run once more, for a derivative of its rule; "

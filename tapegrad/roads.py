@@ -264,6 +264,8 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
             return general(function, t, array) if first else general(function, array, t)
         x = t._array
         y = run(x, array) if first else run(array, x)
+        if type(y) is tuple:  # Several outputs.
+            return general(function, t, array) if first else general(function, array, t)
         spec = spec_of(y)
         keeps_y, reads = keeps[first, not first]
         watched: Watched = []

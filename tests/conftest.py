@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
-from seals import globals_now, left_changed, put_back
 
 from tapegrad.primitive import complete
+from tapegrad.testing.seals import globals_now, left_changed, put_back
 
 if importlib.util.find_spec("scipy"):
     importlib.import_module("scipy.special")  # Beside it, its rules are entered.

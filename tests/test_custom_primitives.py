@@ -1,5 +1,6 @@
 """Primitives, rules and gradients of the user's own, in every form in which they can be given."""
 
+import math
 from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -697,3 +698,21 @@ def test_results_that_are_not_alike_are_refused() -> None:
         tg.straight_through(lambda x: x * 1j, np.sin)(x)
     with pytest.raises(DTypeError, match="float32 doesn't hold"):
         tg.straight_through(lambda x: np.array([2**24 + 1]), np.sin)(tg.tensor(np.ones(1, np.float32)))
+
+
+def test_a_function_that_leaves_the_tape_has_no_second_derivative() -> None:
+    @tg.custom_gradient
+    def exponential(x: Any) -> Any:
+        e = np.array([math.exp(v) for v in x.tolist()])
+        return e, lambda g: g * e
+
+    np.testing.assert_allclose(tg.grad(lambda x: np.sum(exponential(x)))(np.array([0.0, 1.0])), [1.0, math.e])
+    with pytest.raises(RuleError, match="leave the tape"):
+        tg.hessian(lambda x: np.sum(exponential(x)))(np.array([0.0, 1.0]))
+
+
+def test_a_function_without_a_rule_may_return_what_has_no_gradient() -> None:
+    largest = tg.primitive(lambda x: int(np.argmax(x)))
+    assert largest(tg.tensor([1.0, 3.0, 2.0])) == 1
+    with pytest.raises(NotDifferentiableError):
+        tg.primitive(lambda x: x * x)(tg.tensor([1.0]))

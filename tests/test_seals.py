@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from seals import globals_now, left_changed, put_back
 
 import tapegrad as tg
 from tapegrad.primitive import TABLE, constant
+from tapegrad.testing.seals import globals_now, left_changed, put_back
 
 LEAKS: dict[str, tuple[Callable[[], Any], str]] = {
     "recording paused": (lambda: tg.no_grad().__enter__(), "marks"),

@@ -147,6 +147,7 @@ def at(ufunc: Any, a: Any, indices: Any, b: Any = None) -> None:
         total = scattered(values[0], which.reshape(-1), (len(numbers), *values[0].shape[1:]))
         a[there] = ufunc(a[there], total)
         return
+    values = [v.copy() for v in values]  # They may be views of what is written to.
     order = np.argsort(rows, kind="stable")
     ranked = rows[order]
     turn = np.arange(rows.size) - np.searchsorted(ranked, ranked)  # whose first, second, ... of its row each is

@@ -19,6 +19,8 @@ class Chosen:
         self.single = not isinstance(argnums, (tuple, list, range))
         try:
             given: Any = (argnums,) if self.single else argnums
+            if any(isinstance(number, bool) for number in given):
+                raise TypeError
             self.numbers = tuple(operator.index(number) for number in given)
         except TypeError:
             raise UnexpectedArgumentError(f"{name}: argnums is an int or a tuple of ints; got {argnums!r}") from None

@@ -21,7 +21,7 @@ from tapegrad.borrowed import require_unchanged
 from tapegrad.entries import Entry, Leaf, Outputs, annotate, give_output, parts
 from tapegrad.kinds import Elementwise
 from tapegrad.pieces import Pieces, Step
-from tapegrad.pulls import by_slope, cotangents, finite
+from tapegrad.pulls import at_width, by_slope, cotangents, finite
 from tapegrad.shapes import Spec, cast, fit
 from tapegrad.transforms.ways import OWN, WAYS, Parameters, Way
 
@@ -145,12 +145,13 @@ def _elementwise(
     known: Elementwise, g: Any, y: Any, operands: Sequence[Any], parents: Sequence[Any]
 ) -> list[tuple[Any, Any]]:
     pairs = []
+    widths = at_width(operands, y.dtype)
     for slope, operand, parent in zip(known.slopes, operands, parents, strict=True):
         if parent is None or slope is None:
             continue
         shape = operand.shape
         padded = (len(g), *(1,) * (y.ndim - len(shape)), *shape)  # Leading axes that broadcasting added.
-        c = fit(by_slope(slope, g, y, operands, True), Spec(padded, operand.dtype))
+        c = fit(by_slope(slope, g, y, widths, True), Spec(padded, operand.dtype))
         pairs.append((parent, c.reshape(len(g), *shape)))
     return pairs
 

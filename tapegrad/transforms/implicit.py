@@ -15,7 +15,7 @@ import numpy as np
 
 from tapegrad.containers import leaves_like, leaves_of, paths, rebuilt
 from tapegrad.dispatch import make
-from tapegrad.errors import ConvergenceError, DTypeError, ShapeError
+from tapegrad.errors import ChangedDataError, ConvergenceError, DTypeError, ShapeError
 from tapegrad.kinds import name_of
 from tapegrad.recording import STATE, no_grad
 from tapegrad.shapes import cast, spec_of
@@ -24,7 +24,7 @@ from tapegrad.transforms.arguments import require_callable
 from tapegrad.transforms.forward import linearize
 from tapegrad.transforms.leaves import made_of, remade, require_differentiable
 from tapegrad.transforms.memory.checkpointing import Call, recorded
-from tapegrad.transforms.memory.reruns import Captured, Rerun, Trace, mode_of
+from tapegrad.transforms.memory.reruns import Captured, Rerun, Trace, mode_of, sample
 from tapegrad.transforms.runs import held
 from tapegrad.transforms.solvers import DENSE, Solver, Vectors, by_iteration, by_newton, by_users, solved, solved_dense
 
@@ -247,7 +247,7 @@ def given(
     parents = [tensor._entry for tensor in parameters] + list(captured.entries.values())
     if not parents:
         return solution
-    known = Implicit(equation, len(solution), captured, name, linear_solver)
+    known = Implicit(equation, len(solution), captured, name, linear_solver, trace)
     y = tuple(solution) if len(solution) > 1 else solution[0]
     return recorded(known, solution, values + captured.specs(), parents, call.watched if call else [], y)
 
@@ -272,13 +272,33 @@ def _transposed(trace: Trace, name: str, vectors: Vectors) -> Callable[[Any], An
 class Implicit(Rerun):
     """What the tape knows of a function given implicitly: its equation."""
 
-    __slots__ = ("captured", "count", "equation", "linear_solver")
+    __slots__ = ("captured", "count", "equation", "linear_solver", "samples")
 
     def __init__(
-        self, equation: Equation, count: int, captured: Captured, name: str, linear_solver: Solver | None
+        self,
+        equation: Equation,
+        count: int,
+        captured: Captured,
+        name: str,
+        linear_solver: Solver | None,
+        trace: Trace,
     ) -> None:
         super().__init__(name)
         self.equation, self.count, self.captured, self.linear_solver = equation, count, captured, linear_solver
+        self.samples = [sample(_array_of(out)) for out in trace.outs]  # what is left at the solution: nearly nothing
+
+    def _require_same(self, trace: Trace, unknowns: Leaves) -> None:
+        """Raise ChangedDataError where the equation isn't what it was when it was solved."""
+        self.captured.require_same(trace.look(self.name), trace.start)
+        size = max((float(np.max(np.absolute(_array_of(x)), initial=0.0)) for x in unknowns), default=0.0)
+        for was, out in zip(self.samples, trace.outs, strict=True):
+            now = sample(_array_of(out))
+            bound = math.sqrt(np.finfo(was.dtype).eps) * (1 + size + np.max(np.absolute(was), initial=0.0))
+            if not np.max(np.absolute(now - was), initial=0.0) <= bound:
+                raise ChangedDataError(
+                    f"{self.name}: at the solution, the equation now leaves {np.max(np.absolute(now)):.3e}, and left "
+                    f"{np.max(np.absolute(was)):.3e} when it was solved: something that it reads was changed since"
+                )
 
     def pairs(self, g: Any, y: Any, operands: Sequence[Any], wanted: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
         """Pairs (parent, cotangent)."""
@@ -288,7 +308,7 @@ class Implicit(Rerun):
         gs = [np.zeros(x.shape, x.dtype)[()] if c is None else c for c, x in zip(gs, unknowns, strict=True)]
         lift = mode_of(y, gs, lifted, held)
         trace = _traced(self.equation, unknowns, parameters)
-        self.captured.require_same(trace.look(self.name), trace.start)
+        self._require_same(trace, unknowns)
         if lift is None:
             adjoint = self._adjoint(trace, unknowns, gs)
         else:
@@ -328,6 +348,10 @@ class Implicit(Rerun):
             f"the derivative of {self.name}",
             self.linear_solver,
         )
+
+
+def _array_of(value: Any) -> Any:
+    return np.asarray(value._value if type(value) is Tensor else value)
 
 
 def _plain(value: Any) -> Any:

@@ -161,7 +161,11 @@ def by_newton(
     for _ in range(most):
         if not value.any():
             return x
+        if not np.isfinite(value).all():
+            return _unconverged(name, most, value, tolerance)
         dx = step(x, value)
+        if not np.isfinite(dx).all():
+            return _unconverged(name, most, value, tolerance)
         size, scale = _largest(dx), 1 + _largest(x)
         shrink = 1.0
         while True:

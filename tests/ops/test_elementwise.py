@@ -517,3 +517,14 @@ def test_clip_computes_in_the_dtype_that_it_is_told():
     np.testing.assert_array_equal(x.grad, [0.0, 1.0])
     with pytest.raises(TypeError, match="Cannot cast"):
         np.clip(x, 0.0, 1.0, dtype=np.float32, casting="no")
+
+
+@pytest.mark.parametrize("careful", [False, True])
+def test_a_slope_is_as_exact_as_the_result_where_an_operand_is_narrower(careful):
+    base, x = np.float32([0.42, 0.54, 0.65]), np.array([1.3, 2.1, -1.0])
+    wide = base.astype(np.float64)
+    for given in (base, tg.tensor(base)):
+        t = tg.tensor(x)
+        np.sum(given**t).backward(create_graph=careful)
+        np.testing.assert_allclose(np.asarray(t.grad if not careful else t.grad.numpy()), np.log(wide) * wide**x, 1e-15)
+    np.testing.assert_allclose(tg.jacobian(lambda t: base**t)(x).diagonal(), np.log(wide) * wide**x, 1e-15)

@@ -1,5 +1,7 @@
 """Polynomials: identities between roots and coefficients, what is trimmed by value, and the hard points."""
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -156,3 +158,12 @@ def test_polyfit_refuses_what_numpy_refuses() -> None:
     ):
         with pytest.raises(error):
             call()  # type: ignore[no-untyped-call]
+
+
+def test_polydiv_by_an_array_may_be_the_first_call_of_a_process():
+    program = """
+import numpy as np, tapegrad as tg
+print(np.polydiv(tg.tensor([1.0, 3.0, 2.0]), np.array([1.0, 1.0]))[0])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("tensor([1., 2.]")

@@ -433,3 +433,14 @@ def test_a_leaf_without_axes_is_written_as_an_array():
     x.grad = None
     (x * x).backward()
     assert x.grad == 14.0
+
+
+def test_ufunc_at_reads_its_values_before_it_writes():
+    array, index = np.array([-1.7, 0.1, 1.5]), np.array([0, 0, -2])
+    x = tg.tensor(array)
+    y = x * 1.0
+    np.multiply.at(y, index, y)
+    np.multiply.at(array, index, array)
+    np.testing.assert_array_equal(y.numpy(), array)
+    y[0].backward()  # x0 * x0 * x1
+    np.testing.assert_allclose(x.grad, [2 * -1.7 * 0.1, 1.7**2, 0.0], 1e-15)

@@ -411,3 +411,17 @@ def test_threads() -> None:
         thread.join()
     for i in range(6):
         assert close(found[i], i * found[1])
+
+
+def test_a_start_where_the_residual_is_nan_raises():
+    with np.errstate(all="ignore"), pytest.raises(ConvergenceError, match="residual is nan"):
+        tg.root(lambda x, a: np.log(x) - a, -1.0, 2.0)
+
+
+def test_an_equation_that_was_changed_after_the_call_is_found_out():
+    power, a = [1.0], tg.tensor(3.0)
+    x = tg.root(lambda x, a: x**2 - a ** power[0], 1.0, a)
+    power[0] = 2.0
+    with pytest.raises(ChangedDataError, match="root"):
+        x.backward()
+    assert a.grad is None

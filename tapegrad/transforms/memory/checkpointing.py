@@ -38,8 +38,9 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     Tensors may be written to between the call and ``backward()``: the values at the time of the call count. So it
     is with plain arrays among the arguments of up to 4 KiB, which are copied; of larger ones a change is
     found by a fingerprint and raises. Where ``f`` itself turns out to have changed (a variable that it
-    closes over was bound anew, say), ChangedDataError is raised as well. WriteError, where it
-    writes to an argument. UnexpectedArgumentError for an iterator, which can't be run through twice.
+    closes over was bound anew, say), ChangedDataError is raised as well; it is told by the results, so a change that
+    leaves these as they were goes unseen. WriteError, where it writes to an argument.
+    UnexpectedArgumentError for an iterator, which can't be run through twice.
 
     >>> import numpy as np, tapegrad as tg
     >>> @tg.checkpoint

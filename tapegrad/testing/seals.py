@@ -1,16 +1,24 @@
-"""The globals that a test may not leave changed: what they are now, what differs, how to put it back."""
+"""What no test may leave changed: tapegrad's and NumPy's globals, as they are now, and how to put them back."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from tapegrad import containers, recording
-from tapegrad.primitive import TABLE
+from tapegrad.errors import TapegradError
+from tapegrad.primitive import TABLE, complete
+
+
+class LeakError(TapegradError, AssertionError):
+    """A global was left changed."""
 
 
 def globals_now() -> dict[str, Any]:
     """A copy of every global, by what a failing test is told about it."""
+    complete()  # What is entered when it is first asked for is no change of the test's.
     return {
         "the table of rules": dict(TABLE),
         "registered containers": dict(containers._REGISTERED),
@@ -43,3 +51,21 @@ def put_back(before: dict[str, Any]) -> None:
     np.seterr(**errors)
     np.seterrcall(callback)
     np.set_printoptions(**before["np.set_printoptions"])
+
+
+@contextmanager
+def sealed() -> Iterator[None]:
+    """Raise LeakError where the block leaves a global changed, name what it changed, and put that back.
+
+    >>> import tapegrad as tg
+    >>> with sealed():
+    ...     tg.no_grad().__enter__()
+    Traceback (most recent call last):
+    tapegrad.testing.seals.LeakError: left changed: marks of no_grad, ...
+    """
+    before = globals_now()
+    yield
+    changed = left_changed(before)
+    if changed:
+        put_back(before)
+        raise LeakError(f"left changed: {', '.join(changed)}")
