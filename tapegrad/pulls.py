@@ -10,6 +10,7 @@ this; the sweep does without as long as it can prove, afterwards, that nothing w
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from operator import getitem
 from types import FunctionType
@@ -129,11 +130,22 @@ def _pull_large(slope: Slope, g: Any, mine: bool, y: Any, *operands: Any) -> tup
     value = slope.value(y, *operands)
     if type(value) is not np.ndarray or value.dtype is not g.dtype or value.shape != g.shape:
         return slope.pull(g, y, *operands), True
+    # Into the one that nobody else holds: on large arrays new memory costs as much as the product.
+    fresh = sys.getrefcount(value) <= _SOLE and value.base is None  # Otherwise it may be a saved array.
+    out = g if mine else value if fresh else None
     if slope.form == "ratio":
-        return np.divide(g, value, out=g if mine else None), True
+        return np.divide(g, value, out=out), True
     if not any(g.strides) and g.item(0) == 1:
-        return value, False  # Of a sum the cotangent is 1 everywhere. (The value may be a saved array.)
-    return (np.multiply(g, value, out=g) if mine else g * value), True
+        return value, fresh  # Of a sum the cotangent is 1 everywhere.
+    return np.multiply(g, value, out=out), True
+
+
+def _references_of_a_local() -> int:
+    value = np.empty(1)
+    return sys.getrefcount(value)
+
+
+_SOLE = _references_of_a_local()
 
 
 def _elementwise_cotangents(
