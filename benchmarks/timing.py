@@ -17,10 +17,13 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
+import numpy as np
+
 Program = Callable[[], Any]
 Build = Callable[..., Program]
 
 SETTLE = 0.03  # seconds in which the last one's threads stop spinning
+BLOCK = (31 << 20) // 8  # elements: just under the size from which on glibc never keeps what was freed
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -107,6 +110,9 @@ def _started(threads: int) -> tuple[Any, Connection]:
 
 def _serve(pipe: Connection) -> None:
     program: Program | None = None
+    # glibc gives memory back to the system, and takes it page by page again, the more eagerly the smaller the largest
+    # block is that a process has freed so far. Importing PyTorch frees large ones; so everybody begins with one.
+    np.ones(BLOCK)
     while True:
         try:
             what, *arguments = pipe.recv()
