@@ -37,14 +37,15 @@ def sparsity(f: Callable[..., Any], x: Any) -> Any:
     f : of a real floating array to a real array
     x : array, any shape
     Returns a ``scipy.sparse.csr_array`` of bools, shape (size of the output, size of ``x``), both counted in C order:
-    True where the derivative may be other than 0. It is never too small, and it is exact for slices, constant
-    indices, whatever moves elements, sums, elementwise functions, differences and products with constant matrices.
+    True where the derivative may be other than 0. It is never too small at the points where it was looked for
+    (below), and it is exact for slices, constant indices, whatever moves elements, sums, elementwise functions, differences and products with constant matrices.
     What selects by the data, as ``sort`` does, is dense along its axis; what isn't known is dense.
     Raises ArgumentError for containers (see ``flatten``), DTypeError for complex arrays, and
     ModuleNotFoundError where SciPy isn't installed.
 
     ``f`` runs three times (seven for 64 elements or fewer): at ``x``, and at random points of the same size, to see
-    whether what it fixes (indices, masks, branches) depends on the data. A branch that none of them takes is missed.
+    whether what it fixes (indices, masks, branches) depends on the data. A branch that none of them takes, or an index
+    that none of them moves, is missed; ``jacobian`` and ``hessian`` try the pattern before they believe it.
     An ArithmeticError, ValueError, IndexError or RuntimeError that it raises at such a point is taken for an answer:
     then no index array in it is believed to be constant.
 
