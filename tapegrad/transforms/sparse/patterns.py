@@ -38,7 +38,8 @@ def sparsity(f: Callable[..., Any], x: Any) -> Any:
     x : array, any shape
     Returns a ``scipy.sparse.csr_array`` of bools, shape (size of the output, size of ``x``), both counted in C order:
     True where the derivative may be other than 0. It is never too small at the points where it was looked for
-    (below), and it is exact for slices, constant indices, whatever moves elements, sums, elementwise functions, differences and products with constant matrices.
+    (below), and it is exact for slices, constant indices, whatever moves elements, sums, elementwise functions,
+    differences and products with constant matrices.
     What selects by the data, as ``sort`` does, is dense along its axis; what isn't known is dense.
     Raises ArgumentError for containers (see ``flatten``), DTypeError for complex arrays, and
     ModuleNotFoundError where SciPy isn't installed.
