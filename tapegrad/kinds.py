@@ -251,14 +251,23 @@ def _packing(rule: Function, parameters: Sequence[inspect.Parameter]) -> tuple[F
 class Elementwise(Known):
     """A function that acts on each element by itself, with a slope for each operand."""
 
-    __slots__ = ("constant_for_real", "operands", "parameters", "pull", "pull_a", "pull_b", "refused", "slopes")
+    __slots__ = ("constant_for_real", "minus_second", "operands", "parameters", "pull", "pull_a", "pull_b", "refused")
+    __slots__ += ("slopes",)
 
-    def __init__(self, function: Any, slopes: Sequence[Any], cases: Cases, constant_for_real: bool = False) -> None:
+    def __init__(
+        self,
+        function: Any,
+        slopes: Sequence[Any],
+        cases: Cases,
+        constant_for_real: bool = False,
+        minus_second: Function | None = None,
+    ) -> None:
         super().__init__("primitive", function, function, cases.note, cases)
         self.arity = len(slopes)
         self.slopes = tuple(_slope(s, len(slopes)) for s in slopes)
         self.refused = tuple(i for i, s in enumerate(slopes) if s is refused)
         self.constant_for_real = constant_for_real
+        self.minus_second = minus_second
         is_ufunc = isinstance(function, np.ufunc)
         self.parameters = ("dtype", "casting", "order") if is_ufunc else ()
         self.operands = ("x",) if self.arity == 1 else tuple(f"x{i + 1}" for i in range(len(self.slopes)))

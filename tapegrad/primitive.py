@@ -69,13 +69,17 @@ def _register(known: Known) -> None:
     TABLE[known.function] = known
 
 
-def elementwise(function: Any, *slopes: Any, cases: Cases, constant_for_real: bool = False) -> None:
+def elementwise(
+    function: Any, *slopes: Any, cases: Cases, constant_for_real: bool = False, minus_second: Function | None = None
+) -> None:
     """Give an elementwise function a slope for each operand: a number, a function of the output and
     the operands, ``ratio(...)`` or ``pullback(...)``; None where it is constant in that operand.
 
     constant_for_real : real operands make it a constant, only complex ones have a derivative (``sign``)
+    minus_second : ``f(c, y)``, the cotangent of the second operand with the other sign, given that of the first:
+        where both are wanted, quicker than the second slope
     """
-    _register(Elementwise(function, slopes, cases, constant_for_real))
+    _register(Elementwise(function, slopes, cases, constant_for_real, minus_second))
 
 
 def defvjp(

@@ -131,7 +131,7 @@ def _pull_large(slope: Slope, g: Any, mine: bool, y: Any, *operands: Any) -> tup
     if type(value) is not np.ndarray or value.dtype is not g.dtype or value.shape != g.shape:
         return slope.pull(g, y, *operands), True
     # Into the one that nobody else holds: on large arrays new memory costs as much as the product.
-    fresh = sys.getrefcount(value) <= _SOLE and value.base is None  # Otherwise it may be a saved array.
+    fresh = held_once(value)  # Otherwise it may be a saved array.
     out = g if mine else value if fresh else None
     if slope.form == "ratio":
         return np.divide(g, value, out=out), True
@@ -140,12 +140,22 @@ def _pull_large(slope: Slope, g: Any, mine: bool, y: Any, *operands: Any) -> tup
     return np.multiply(g, value, out=out), True
 
 
+def held_once(x: Any, besides: int = 0) -> bool:
+    """Whether the caller's one variable, and as many places besides, are all that holds this array, or its memory."""
+    return type(x) is np.ndarray and x.base is None and x.flags.writeable and _references(x) <= _ONE + besides
+
+
+def _references(x: Any) -> int:
+    return sys.getrefcount(x)
+
+
 def _references_of_a_local() -> int:
+    """What ``_references`` says in ``held_once`` of an array that one variable of its caller holds."""
     value = np.empty(1)
-    return sys.getrefcount(value)
+    return (lambda x: _references(x))(value)  # a call within a call, as there
 
 
-_SOLE = _references_of_a_local()
+_ONE = _references_of_a_local()
 
 
 def _elementwise_cotangents(
@@ -155,6 +165,7 @@ def _elementwise_cotangents(
     is_real = g.dtype.kind == "f" and (len(operands) > 1 or operands[0].dtype.kind != "c")
     trusting = is_real and not careful
     widths: Any = None  # the operands as the slopes are to read them
+    first: Any = None  # the cotangent of the first operand, before broadcasting is undone
     pairs = []
     for parent, slope, operand in zip(wanted, known.slopes, operands):  # noqa: B905 - 100 ns, and nobody else's lists
         if parent is None or slope is None:
@@ -165,7 +176,13 @@ def _elementwise_cotangents(
                 c = c * slope.value.conjugate()
         else:
             widths = widths or at_width(operands, g.dtype)
-            c = slope.pull(g, y, *widths) if trusting else by_slope(slope, g, y, widths, careful)
+            if first is not None:
+                c = -unbroadcast(known.minus_second(first, y), operand.shape)
+            elif trusting:
+                c = slope.pull(g, y, *widths)
+                first = c if known.minus_second and c.dtype.char in "fd" else None
+            else:
+                c = by_slope(slope, g, y, widths, careful)
             if c.shape != operand.shape:
                 c = unbroadcast(c, operand.shape)
         pairs.append((parent, c if c.dtype is operand.dtype else fit(c, operand)))

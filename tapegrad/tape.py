@@ -45,7 +45,7 @@ import numpy as np
 from tapegrad.careful import carefully
 from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, give_output, require_intact, spent
 from tapegrad.pieces import FEW, Account, Pieces, give_piece
-from tapegrad.pulls import finite, pull_large, pulled_trusting, settled
+from tapegrad.pulls import finite, held_once, pull_large, pulled_trusting, settled
 from tapegrad.recording import STATE
 
 LARGE = 1 << 14  # elements: from here on an operation costs more than a look at its result
@@ -115,10 +115,14 @@ class Sweep:
                 if mine:
                     owned.add(position)
             else:
-                if mine and type(pending[position]) is np.ndarray:  # One large array fewer.
-                    c += pending[position]
+                total = pending[position]
+                if mine and type(total) is np.ndarray:  # One large array fewer.
+                    c += total
+                elif c.size > LARGE and held_once(total, besides=1):
+                    total += c
+                    c = total
                 else:
-                    c = pending[position] + c
+                    c = total + c
                 pending[position] = c
                 owned.add(position)
 

@@ -60,7 +60,13 @@ def laid_out(x: Any, order: Any) -> Any:
 elementwise(np.add, 1, 1, cases=Cases())
 elementwise(np.subtract, 1, -1, cases=Cases())
 elementwise(np.multiply, lambda _y, _a, b: b, lambda _y, a, _b: a, cases=Cases())
-elementwise(np.divide, ratio(lambda _y, _a, b: b), lambda y, _a, b: y / -b, cases=Cases(domain=NONZERO))
+elementwise(
+    np.divide,
+    ratio(lambda _y, _a, b: b),
+    lambda y, _a, b: y / -b,
+    cases=Cases(domain=NONZERO),
+    minus_second=lambda c, y: c * y,
+)
 elementwise(np.negative, -1, cases=Cases())
 elementwise(np.positive, 1, cases=Cases())
 elementwise(np.reciprocal, lambda y, _x: -y * y, cases=Cases(domain=NONZERO))

@@ -57,7 +57,7 @@ def strong_product(g: Any, slope: Any) -> Any:
 
     A seam: on plain arrays one look tells that nothing has to be mended, and the temporary is reused.
     """
-    if type(slope) is np.ndarray and isinstance(g, (np.ndarray, np.generic)) and np.isfinite(slope).all():
+    if type(slope) is np.ndarray and isinstance(g, (np.ndarray, np.generic)) and (g.all() or np.isfinite(slope).all()):
         return np.multiply(g, slope, out=slope) if g.dtype == slope.dtype else g * slope
     return g * np.where((g == 0) & ~np.isfinite(slope), 0, slope)
 
