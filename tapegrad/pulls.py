@@ -99,45 +99,47 @@ def cotangents(
     return _by_rule(known, g, y, operands, parameters, wanted)
 
 
-def pull_large(entry: Entry, g: Any, mine: bool, give: Callable[[Entry, Any, bool], None]) -> tuple[Entry, Any, bool]:
-    """An elementwise entry pulled back on large arrays, with fewer passes: (parent, its cotangent, whether it is ours).
+def pull_large(entry: Entry, g: Any, mine: bool, give: Callable[[Entry, Any, bool], None]) -> tuple[Entry, Any]:
+    """An elementwise entry pulled back on large arrays, with fewer passes: (parent, its cotangent).
 
     mine : whether nobody else holds ``g``, so that it may be written to
-    give : takes the cotangent of a second parent
+    give : takes the cotangent of a second parent, and whether nobody else holds that
     """
     if len(entry) == 5:
         _, known, y, x, parent = entry
-        return parent, *_pull_large(known.slopes[0], g, mine, y, x)
+        return parent, _pull_large(known.slopes[0], g, mine, y, x)
     _, known, y, a, b, parent, other = entry
     first, second = known.slopes
     if other is None:
-        return parent, *_pull_large(first, g, mine, y, a, b)
+        return parent, _pull_large(first, g, mine, y, a, b)
     if parent is None:
-        return other, *_pull_large(second, g, mine, y, a, b)
-    c, c_mine = _pull_large(second, g, False, y, a, b)
+        return other, _pull_large(second, g, mine, y, a, b)
+    if a is b and parent is other and known.function is np.multiply:  # A square: twice the same.
+        c = _pull_large(first, g, mine, y, a, b)
+        c_mine = mine if c is g else held_once(c)
+        return parent, np.add(c, c, out=c if c_mine else None)
+    c = _pull_large(second, g, False, y, a, b)
+    c_mine = held_once(c)
     give(other, c, c_mine)
-    return parent, *_pull_large(first, g, mine and c is not g and second.form != "pullback", y, a, b)
+    return parent, _pull_large(first, g, mine and c is not g and second.form != "pullback", y, a, b)
 
 
-def _pull_large(slope: Slope, g: Any, mine: bool, y: Any, *operands: Any) -> tuple[Any, bool]:
-    """``slope.pull(g, y, *operands)``, and whether nobody else holds it."""
+def _pull_large(slope: Slope, g: Any, mine: bool, y: Any, *operands: Any) -> Any:
+    """``slope.pull(g, y, *operands)``, into an array that nobody else holds where there is one."""
     if slope.form == "pullback":
-        return slope.pull(g, y, *operands), False
+        return slope.pull(g, y, *operands)
     if slope.form == "number":
-        if slope.value == 1:
-            return g, mine
-        return np.multiply(g, slope.value, out=g if mine else None), True
+        return g if slope.value == 1 else np.multiply(g, slope.value, out=g if mine else None)
     value = slope.value(y, *operands)
     if type(value) is not np.ndarray or value.dtype is not g.dtype or value.shape != g.shape:
-        return slope.pull(g, y, *operands), True
-    # Into the one that nobody else holds: on large arrays new memory costs as much as the product.
-    fresh = held_once(value)  # Otherwise it may be a saved array.
-    out = g if mine else value if fresh else None
+        return slope.pull(g, y, *operands)
+    # On large arrays new memory costs as much as the product. What others hold may be a saved array.
+    out = g if mine else value if held_once(value) else None
     if slope.form == "ratio":
-        return np.divide(g, value, out=out), True
+        return np.divide(g, value, out=out)
     if not any(g.strides) and g.item(0) == 1:
-        return value, fresh  # Of a sum the cotangent is 1 everywhere.
-    return np.multiply(g, value, out=out), True
+        return value  # Of a sum the cotangent is 1 everywhere.
+    return np.multiply(g, value, out=out)
 
 
 def held_once(x: Any, besides: int = 0) -> bool:

@@ -110,10 +110,8 @@ class Sweep:
                 return
             given.append(position)
             if position not in pending:
-                pending[position] = c  # If it isn't ours, it is never written to.
+                pending[position] = c  # It may not be ours, and isn't written to.
                 heappush(queue, parent)
-                if mine:
-                    owned.add(position)
             else:
                 total = pending[position]
                 if mine and type(total) is np.ndarray:  # One large array fewer.
@@ -132,7 +130,6 @@ class Sweep:
             while queue:
                 entry = heappop(queue)
                 g = pending.pop(entry[0])
-                mine = entry[0] in owned  # whether nobody else holds g (asked of large arrays alone)
                 newest = queue[0][0] if queue else 1
                 while True:  # Down a chain, as long as the parent is newer than all that is pending.
                     if g.size > LARGE:
@@ -152,9 +149,11 @@ class Sweep:
                             break
                         if len(entry) in (5, 7):
                             passed.append(entry)
-                            parent, g, mine = pull_large(entry, g, mine, give)
+                            mine = held_once(g)
+                            parent, g = pull_large(entry, g, mine, give)
                             newest = queue[0][0] if queue else 1
                             if parent[0] >= newest:
+                                mine = held_once(g)
                                 give(parent, g, mine)
                                 break
                             entry = parent
@@ -219,7 +218,7 @@ class Sweep:
                         if not finite(g):  # Hooks see no nan that a strong zero would have spared.
                             return self._back_to(safe)
                         self._require_intact(inner)
-                        g, mine = hooks.run(g), False
+                        g = hooks.run(g)
                         self.hooked[entry[0]] = g
                         passed.pop()  # Once what is within has been passed, and emptied, all of it counts as spent.
                         entry = inner
@@ -229,7 +228,7 @@ class Sweep:
                     if parent[0] >= newest:
                         give(parent, g)
                         break
-                    entry, mine = parent, False
+                    entry = parent
         except Exception as error:
             if not (finite(g) and self._all_finite()):
                 return self._back_to(safe)  # Perhaps a rule that can't bear nan: it will raise again if not.

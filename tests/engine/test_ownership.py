@@ -322,6 +322,26 @@ def test_two_leaves_never_share_a_recorded_gradient():
 
 
 @pytest.mark.parametrize("size", [SMALL, 1 << 15])
+@pytest.mark.parametrize("uses", [1, 2, 3])
+def test_a_rule_may_keep_what_it_returns(with_rule, size, uses):
+    # Several cotangents arrive at one entry: none may be added into an array that somebody else holds.
+    kept = []
+
+    def rule(g, _y, _a):
+        kept.append(g * 2.0)
+        return kept[-1]
+
+    twice = with_rule(lambda a: a * 2.0, rule)
+    x = tg.tensor(np.ones(size))
+    seeds = [np.full(size, 1.0 + i) for i in range(uses)]
+    middle = x * 1.0
+    np.sum(sum(twice(middle) * seed for seed in seeds) + middle).backward()
+    np.testing.assert_array_equal(x.grad, np.full(size, 1.0 + 2.0 * sum(range(1, uses + 1))))
+    assert sorted(k[0] for k in kept) == [2.0 * (1 + i) for i in range(uses)]
+    assert all((k == k[0]).all() for k in kept)
+
+
+@pytest.mark.parametrize("size", [SMALL, 1 << 15])
 def test_a_rule_may_return_what_the_entry_holds(with_rule, size):
     # The cotangent is the saved operand itself: the gradient must be a copy of it.
     echo = with_rule(lambda a: a * a / 2, lambda _g, _y, a: a)
