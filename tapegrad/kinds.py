@@ -131,11 +131,15 @@ class Primitive(Known):
     """A function with a rule ``rule(g, y, *operands, **parameters)`` for any number of operands."""
 
     __slots__ = (
+        "mixes",
         "multilinear",
         "operands",
         "pack",
         "parameters",
+        "product",
         "pull",
+        "pull_a",
+        "pull_b",
         "read",
         "reads",
         "reads_y",
@@ -151,12 +155,17 @@ class Primitive(Known):
         cases: Cases | None = None,
         multilinear: bool = False,
         forward: Any = None,
+        of_matrices: tuple[Any, Any, Any] = (None, None, None),
     ) -> None:
         super().__init__("primitive", function, forward or function, cases.note if cases else "", cases)
+        self.product, self.pull_a, self.pull_b = of_matrices
         self.rule, self.multilinear, self.residuals = rule, multilinear, False
         self.users = cases is None or not str(getattr(rule, "__module__", "")).startswith("tapegrad.")
         Primitive.guests = Primitive.guests or self.users
         self._read_signature(list(inspect.signature(rule).parameters.values()))
+        # Whether the rule may compute with operands alone: of a product of two it multiplies each by the cotangent.
+        product = multilinear and self.arity is not None and sum(self.reads) <= 2
+        self.mixes = any(self.reads) and self.arity != 1 and not product and not self.users
         with_residuals = getattr(function, "with_residuals", None)
         if with_residuals is not None:
             self._keep_residuals(with_residuals)
@@ -192,6 +201,29 @@ class Primitive(Known):
         expected = getattr(self.function, "nin", self.arity)
         if expected != self.arity:
             raise RegistrationError(f"{self.name} has {expected} operands, its rule {self.arity}")
+        if self.users:
+            self._require_callable()
+
+    def _require_callable(self) -> None:
+        """Raise RegistrationError where the function's signature shows that no call of it fits the rule."""
+        try:
+            signature = inspect.signature(self.function)
+        except (TypeError, ValueError):  # Written in C, and silent about itself.
+            return
+        taken = signature.parameters.values()
+        count = 1 if self.arity is None else self.arity  # *operands come in one sequence.
+        known = len([name for name in self.parameters if name != "residuals"])
+        by_place = [p for p in taken if p.kind is p.POSITIONAL_ONLY or p.kind is p.POSITIONAL_OR_KEYWORD]
+        endless = any(p.kind is p.VAR_POSITIONAL for p in taken)
+        needed = [p for p in by_place if p.default is p.empty]
+        unknown = [p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+        unknown = [name for name in unknown if name not in self.parameters]
+        if len(needed) > count + known or (count > len(by_place) and not endless) or unknown:
+            raise RegistrationError(
+                f"{self.name} takes {signature}, and its rule names the operands ({', '.join(self.operands)}) and "
+                f"the parameters ({', '.join(self.parameters)}): no call fits both; a rule takes (g, y, *operands), "
+                f"and parameters after a *"
+            )
 
     def _keep_residuals(self, function: Function) -> None:
         """Run the function that returns (output, residuals), and have the rule read these."""
@@ -251,8 +283,17 @@ def _packing(rule: Function, parameters: Sequence[inspect.Parameter]) -> tuple[F
 class Elementwise(Known):
     """A function that acts on each element by itself, with a slope for each operand."""
 
-    __slots__ = ("constant_for_real", "minus_second", "operands", "parameters", "pull", "pull_a", "pull_b", "refused")
-    __slots__ += ("slopes",)
+    __slots__ = (
+        "constant_for_real",
+        "minus_second",
+        "operands",
+        "parameters",
+        "pull",
+        "pull_a",
+        "pull_b",
+        "refused",
+        "slopes",
+    )
 
     def __init__(
         self,
@@ -261,6 +302,7 @@ class Elementwise(Known):
         cases: Cases,
         constant_for_real: bool = False,
         minus_second: Function | None = None,
+        pull: Function | None = None,
     ) -> None:
         super().__init__("primitive", function, function, cases.note, cases)
         self.arity = len(slopes)
@@ -275,7 +317,7 @@ class Elementwise(Known):
         if expected != self.arity:
             raise RegistrationError(f"{self.name} has {expected} operands, its rule {self.arity}")
         pulls = [slope.pull if slope else None for slope in self.slopes]
-        self.pull = self.pull_a = pulls[0]
+        self.pull = self.pull_a = pull or pulls[0]
         self.pull_b = pulls[-1]
 
     def keeps(self, wanted: Sequence[bool]) -> tuple[bool, Sequence[bool]]:
@@ -301,6 +343,10 @@ class Creation(Known):
     __slots__ = ()
 
 
+# SciPy's own names of ufuncs that a user calls by a function around them.
+_CALLED = {"_zeta": "zeta", "_riemann_zeta": "zeta"}
+
+
 def name_of(function: Any) -> str:
     """What a user calls the function: ``np.linalg.inv``, ``np.add.reduce``, ``tapegrad.nn.relu``.
 
@@ -315,7 +361,7 @@ def name_of(function: Any) -> str:
         name = function.__name__
         for module, short in (("numpy", "np"), ("scipy.special", ""), ("scipy.special._ufuncs", "scipy.special")):
             if getattr(sys.modules.get(module), name, None) is function:
-                return f"{short or module}.{name}"
+                return f"{short or module}.{_CALLED.get(name, name)}"
         return name
     module = getattr(function, "__module__", None) or ""
     if module == "numpy" or module.startswith("numpy."):

@@ -70,7 +70,12 @@ def _register(known: Known) -> None:
 
 
 def elementwise(
-    function: Any, *slopes: Any, cases: Cases, constant_for_real: bool = False, minus_second: Function | None = None
+    function: Any,
+    *slopes: Any,
+    cases: Cases,
+    constant_for_real: bool = False,
+    minus_second: Function | None = None,
+    pull: Function | None = None,
 ) -> None:
     """Give an elementwise function a slope for each operand: a number, a function of the output and
     the operands, ``ratio(...)`` or ``pullback(...)``; None where it is constant in that operand.
@@ -78,12 +83,18 @@ def elementwise(
     constant_for_real : real operands make it a constant, only complex ones have a derivative (``sign``)
     minus_second : ``f(c, y)``, the cotangent of the second operand with the other sign, given that of the first:
         where both are wanted, quicker than the second slope
+    pull : ``f(g, y, x)``, the cotangent of one small real operand, where that is quicker than its slope times g
     """
-    _register(Elementwise(function, slopes, cases, constant_for_real, minus_second))
+    _register(Elementwise(function, slopes, cases, constant_for_real, minus_second, pull))
 
 
 def defvjp(
-    function: Any, cases: Cases | None = None, *, multilinear: bool = False, forward: Any = None
+    function: Any,
+    cases: Cases | None = None,
+    *,
+    multilinear: bool = False,
+    forward: Any = None,
+    of_matrices: tuple[Any, Any, Any] = (None, None, None),
 ) -> Callable[[Function], Function]:
     """Give a dispatched function its rule: ``@defvjp(np.linalg.inv)`` above the rule.
 
@@ -100,6 +111,8 @@ def defvjp(
     cases : on what to try the rule; required of the rules of this package
     multilinear : the function is linear in each operand by itself; the strong zero then holds for it
     forward : a quicker form of the function for plain arrays, with the same parameters
+    of_matrices : what a function of two operands comes to on two small matrices of float32 or float64, no vectors, to
+        the last bit; and its rule on small real matrices, written out as ``f(g, y, a, b)`` for either operand
     Raises RegistrationError where the function has a rule, or the rule's signature makes no sense.
 
     >>> import numpy as np, tapegrad as tg
@@ -116,7 +129,7 @@ def defvjp(
     """
 
     def register(rule: Function) -> Function:
-        _register(Primitive(function, rule, cases, multilinear, forward))
+        _register(Primitive(function, rule, cases, multilinear, forward, of_matrices))
         return rule
 
     return register

@@ -73,7 +73,7 @@ def pulled_trusting(entry: Entry, g: Any) -> Iterable[tuple[Entry, Any]]:
     if kind is Elementwise:
         return _elementwise_cotangents(known, g, y, operands, parents, False)
     if kind is Primitive and known.function is not getitem and known.cases is not None:
-        return _paired(known, known.pull(g, y, operands, parameters), operands, parents, g)
+        return _paired(known, ruled(known, g, y, operands, parameters), operands, parents, g)
     return cotangents(known, g, y, operands, parameters, parents, False)
 
 
@@ -178,11 +178,11 @@ def _elementwise_cotangents(
                 c = c * slope.value.conjugate()
         else:
             widths = widths or at_width(operands, g.dtype)
-            if first is not None:
+            if first is not None and known.minus_second is not None:
                 c = -unbroadcast(known.minus_second(first, y), operand.shape)
             elif trusting:
                 c = slope.pull(g, y, *widths)
-                first = c if known.minus_second and c.dtype.char in "fd" else None
+                first = c if c.dtype.char in "fd" else None  # Not of float16, where g / b may underflow.
             else:
                 c = by_slope(slope, g, y, widths, careful)
             if c.shape != operand.shape:
@@ -192,7 +192,7 @@ def _elementwise_cotangents(
 
 
 def at_width(operands: Sequence[Any], dtype: Any) -> Sequence[Any]:
-    """Operands narrower than the result at its width, to which NumPy casts them: slopes are to be as exact as it is."""
+    """Operands narrower than the result at its width, to which NumPy casts them: rules are to be as exact as it is."""
     for operand in operands:
         if getattr(operand, "dtype", dtype) is not dtype and type(operand) is not Spec and operand.dtype.kind in "fc":
             break
@@ -200,7 +200,7 @@ def at_width(operands: Sequence[Any], dtype: Any) -> Sequence[Any]:
         return operands
     real = np.finfo(dtype)
     return [
-        cast(o, dtype if o.dtype.kind == "c" else real.dtype)
+        cast(o, np.result_type(o.dtype, real.dtype))
         if isinstance(getattr(o, "dtype", None), np.dtype)
         and not isinstance(o, Spec)
         and o.dtype.kind in "fc"
@@ -278,7 +278,15 @@ def _by_rule(
 ) -> list[tuple[Any, Any]]:
     if known.cases is None:  # A user's rule: what it writes to in place would be somebody else's array.
         g, y, *operands = (_shown(value) for value in (g, y, *operands))
-    return _paired(known, known.pull(g, y, operands, parameters), operands, wanted, g)
+    return _paired(known, ruled(known, g, y, operands, parameters), operands, wanted, g)
+
+
+def ruled(known: Primitive, g: Any, y: Any, operands: Sequence[Any], parameters: Any) -> Any:
+    """What the rule returns, given the operands at the width of the result (of the widest, of several)."""
+    if known.mixes:
+        outputs = [part.dtype for part in y if part.dtype.kind in "fc"] if type(y) is tuple else None
+        operands = at_width(operands, np.result_type(*outputs) if outputs else y.dtype)
+    return known.pull(g, y, operands, parameters)
 
 
 def _paired(

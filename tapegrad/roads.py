@@ -10,6 +10,7 @@ Whatever is out of the ordinary goes the long way, through dispatch.py: a user's
 arrays are guarded; constants to watch; complex numbers in ``unary``; a tape that looks on.
 """
 
+import copy
 from collections.abc import Callable
 from operator import getitem
 from typing import Any
@@ -22,7 +23,7 @@ from tapegrad.entries import POSITIONS
 from tapegrad.kinds import Elementwise, Primitive
 from tapegrad.primitive import TABLE
 from tapegrad.recording import ON, STATE
-from tapegrad.shapes import SPECS, Spec, spec_of
+from tapegrad.shapes import SPECS, Spec, spec_of, summing
 from tapegrad.storage import Alias, current, link
 
 Tensor: Any = None  # tensor.py names the class here, as in dispatch.py
@@ -47,7 +48,8 @@ def _paved(known: Any) -> Callable[..., Any]:
         if known.arity == 1:
             return single(known)
         if known.arity == 2 and not known.parameters:
-            return two(known, _on_arrays(known))
+            two(known, _on_arrays(known))
+            return known.road  # type: ignore[no-any-return]
         if known.arity > 2:
             return several(known)
     elif isinstance(known, Elementwise) and (isinstance(function, np.ufunc) or hasattr(function, "on_arrays")):
@@ -219,65 +221,141 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
     """The operator of a primitive of two tensors, or one and an array, and no parameters; of any shapes and dtypes."""
     function = known.function
     quick = isinstance(known, Primitive) or None not in known.slopes
-    keeps = {recording: known.keeps(recording) for recording in ((True, False), (False, True), (True, True))}
+    by_a, by_b, by_both = ((y, a, b) for y, (a, b) in map(known.keeps, ((True, False), (False, True), (True, True))))
+    # By the specs of both, where an entry may have the form for two: what makes the result, its spec, and what stands
+    # in the entry. For an array that comes first, one to be copied, its shape stands first; its dtype is the tensor's.
+    plans: dict[Any, tuple[Callable[[Any, Any], Any], Spec, Any]] = {}
 
-    def operate(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
-        if args or kwargs:
-            return call(function, (a, b, *args), kwargs)
+    def operate(a: Any, b: Any) -> Any:
         if type(b) is np.ndarray:
-            return beside(a, b, True)
-        if not quick or type(b) is not Tensor or state() is not ON:
+            return after(a, b)
+        if type(b) is not Tensor or state() is not ON:
             return general(function, a, b)
         try:
-            x, parent_a, z, parent_b = a._array, a._node, b._array, b._node
+            spec_a, x, parent_a, spec_b, z, parent_b = a._spec, a._array, a._node, b._spec, b._array, b._node
         except AttributeError:
-            (_, x, parent_a), (_, z, parent_b) = current(a), current(b)
-        if parent_a is None and parent_b is None:
-            return general(function, a, b)
-        y = run(x, z)
-        try:
-            spec = SPECS.get((y.shape, y.dtype)) or spec_of(y)
-        except AttributeError:  # Several outputs, or a number: from now on the long way at once.
-            known.road = lambda *args, **kwargs: call(function, args, kwargs)
-            return known.road(a, b)
-        if not spec.floating:
-            return y
-        keeps_y, (keeps_a, keeps_b) = keeps[parent_a is not None, parent_b is not None]
-        entry = [
+            (spec_a, x, parent_a), (spec_b, z, parent_b) = current(a), current(b)
+        if parent_a is None:
+            if parent_b is None:
+                return general(function, a, b)
+            keeps_y, keeps_a, keeps_b = by_b
+        else:
+            keeps_y, keeps_a, keeps_b = by_a if parent_b is None else by_both
+        plan = plans.get((spec_a, spec_b))
+        if plan is None:
+            return record(a, b, x, z, spec_a, spec_b, parent_a, parent_b)
+        make_y, spec, pair = plan
+        y = make_y(x, z)
+        t = _new(Tensor)
+        t._array = y
+        t._spec = spec
+        t._kin = None
+        t._node = [
             next(POSITIONS),
-            known,
+            pair,
             y if keeps_y else spec,
-            (),
-            None,
-            None,
-            x if keeps_a else a._spec,
-            z if keeps_b else b._spec,
+            x if keeps_a else spec_a,
+            z if keeps_b else spec_b,
             parent_a,
             parent_b,
         ]
-        return make(y, entry, spec)
+        return t
 
-    def beside(t: Any, array: Any, first: bool) -> Any:
-        """The same with a plain array as the other operand; ``first``: the tensor comes first."""
+    def after(t: Any, array: Any) -> Any:
         parent = t._entry
-        if not quick or parent is None or array.dtype.char not in "fdFD" or state() is not ON:
-            return general(function, t, array) if first else general(function, array, t)
-        x = t._array
-        y = run(x, array) if first else run(array, x)
-        if type(y) is tuple:  # Several outputs.
-            return general(function, t, array) if first else general(function, array, t)
-        spec = spec_of(y)
-        keeps_y, reads = keeps[first, not first]
+        if parent is None or array.dtype.char not in "fdFD" or state() is not ON:
+            return general(function, t, array)
+        return record(t, array, t._array, array, t._spec, spec_of(array), parent, None)
+
+    def reflected(array: Any, t: Any) -> Any:
+        try:
+            spec_b, z, parent = t._spec, t._array, t._node
+        except AttributeError:
+            spec_b, z, parent = current(t)
+        if parent is None or state() is not ON:
+            return general(function, array, t)
+        plan = plans.get((array.shape, spec_b)) if array.dtype is spec_b.dtype else None
+        if plan is None:
+            if array.dtype.char not in "fdFD":
+                return general(function, array, t)
+            return record(array, t, array, z, spec_of(array), spec_b, None, parent)
+        make_y, spec, pair = plan
+        y = make_y(array, z)
+        keeps_y, keeps_a, keeps_b = by_b
+        t = _new(Tensor)
+        t._array = y
+        t._spec = spec
+        t._kin = None
+        t._node = [
+            next(POSITIONS),
+            pair,
+            y if keeps_y else spec,
+            array.copy() if keeps_a else spec_of(array),
+            z if keeps_b else spec_b,
+            None,
+            parent,
+        ]
+        return t
+
+    def record(a: Any, b: Any, x: Any, z: Any, spec_a: Any, spec_b: Any, parent_a: Any, parent_b: Any) -> Any:
+        """Operands that are met for the first time, or whose entry is in the form for anything."""
+        if not quick:
+            return general(function, a, b)
+        y = run(x, z)
+        try:
+            spec = spec_of(y)
+        except AttributeError:  # Several outputs, or a number: from now on the long way at once.
+            known.road = known.reflected = lambda *args, **kwargs: call(function, args, kwargs)
+            return known.road(a, b)
+        if not spec.floating:
+            return y
+        keeps_y, keeps_a, keeps_b = by_b if parent_a is None else by_a if parent_b is None else by_both
         watched: Watched = []
-        own = x if reads[not first] else t._spec
-        other = keep(array, watched, False) if reads[first] else spec_of(array)
-        entry = [next(POSITIONS), known, y if keeps_y else spec, (), watched or None, None]
-        entry += (own, other, parent, None) if first else (other, own, None, parent)
-        return make(y, entry, spec)
+        x = x if type(a) is Tensor else keep(x, watched, False) if keeps_a else None
+        z = z if type(b) is Tensor else keep(z, watched, False) if keeps_b else None
+        kept = (x if keeps_a else spec_a, z if keeps_b else spec_b, parent_a, parent_b)
+        plan = None if watched else _plan(known, run, spec_a, spec_b, spec)
+        if plan is None:
+            return make(y, [next(POSITIONS), known, y if keeps_y else spec, (), watched or None, None, *kept], spec)
+        if len(plans) > 4096:
+            plans.clear()
+        plans[spec_a if type(a) is Tensor else spec_a.shape, spec_b] = plan
+        return make(y, [next(POSITIONS), plan[2], y if keeps_y else spec, *kept], spec)
+
+    def road(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(function, (a, b, *args), kwargs) if args or kwargs else operate(a, b)
 
     if known.reflected is None:
-        known.reflected = lambda array, t: beside(t, array, False)
+        known.reflected = reflected
+    if known.road is None:
+        known.road = road
     return operate
+
+
+def _plan(known: Any, run: Callable[[Any, Any], Any], a: Spec, b: Spec, y: Spec) -> Any:
+    """What to do with small operands of one real dtype and these shapes: (function, spec of the result, known).
+
+    ``known`` is for an entry in the form for two: its pull_a and pull_b undo broadcasting, too. None where there is no
+    such thing.
+    """
+    if not y.few or not a.dtype is b.dtype is y.dtype:
+        return None
+    if isinstance(known, Primitive):
+        if known.product is None or not a.ndim == b.ndim == 2:
+            return None
+        # Of a vector, and where BLAS has no part in it, the two may round in another order.
+        same = y.dtype.char in "fd" and min(*a.shape, *b.shape) > 1
+        return (known.product if same else run), y, known
+    pair = copy.copy(known)
+    pair.pull_a, pair.pull_b = _summed(known.pull_a, y, a), _summed(known.pull_b, y, b)
+    return run, y, pair
+
+
+def _summed(pull: Callable[..., Any], y: Spec, operand: Spec) -> Callable[..., Any]:
+    if operand.shape == y.shape:
+        return pull
+    total = summing(y, operand.shape)
+    return lambda g, y, a, b: total(pull(g, y, a, b))
 
 
 def single(known: Any) -> Callable[..., Any]:

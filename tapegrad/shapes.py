@@ -7,6 +7,7 @@ own way. Each has the fastest NumPy path for plain arrays, and a neutral one for
 import functools
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tapegrad.cases import Cases, call
 from tapegrad.primitive import defvjp, primitive
 
 Shape = tuple[int, ...]
+MANY = 1 << 14  # elements: from here on an operation costs more than a look at its result
 
 
 class Spec:
@@ -24,7 +26,7 @@ class Spec:
     Specs are interned, so that ``a is b`` answers at record time whether anything has to be undone.
     """
 
-    __slots__ = ("dtype", "floating", "ndim", "numbers", "real", "shape", "size")
+    __slots__ = ("dtype", "few", "floating", "ndim", "numbers", "real", "shape", "size")
 
     def __init__(self, shape: Shape, dtype: Any) -> None:
         self.shape, self.dtype = shape, dtype
@@ -34,6 +36,7 @@ class Spec:
             size *= n
         self.size = size
         self.real = dtype.kind == "f" and dtype.isnative  # What the quick roads take.
+        self.few = self.real and size <= MANY  # What a sweep takes in its quickest forms.
         self.floating = dtype.kind in "fc"
         self.numbers: dict[Any, Any] = {}  # Python numbers, as arrays of this dtype
 
@@ -170,6 +173,14 @@ def unbroadcast(g: Any, shape: Shape) -> Any:
             rows = g.reshape(math.prod(present[:lead]), -1)
             return _ones(len(rows), g.dtype).dot(rows).reshape(shape)
     return sum_axes(g, _repeated_axes(present, shape)).reshape(shape)
+
+
+def summing(present: Spec, shape: Shape) -> Callable[[Any], Any]:
+    """``unbroadcast`` for small real arrays like ``present``, as a function of the array alone."""
+    if present.ndim == 2 and present.shape[1:] == shape and present.size:
+        total: Callable[[Any], Any] = _ones(present.shape[0], present.dtype).dot
+        return total
+    return lambda g: unbroadcast(g, shape)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ a list costs a third of an object, and can be emptied as the sweep passes):
     [position, index, count, entry]                             an output of an entry with several
     [position, known, y, x, parent]                             elementwise, one real operand
     [position, known, y, x, parameters, parent]                 one operand
-    [position, known, y, a, b, parent_a, parent_b]              elementwise, two alike real operands
+    [position, known, y, a, b, parent_a, parent_b]              two real operands: elementwise and alike, or small
     [position, known, y, parameters, watched, where, *operands, *parents]   anything
 
 ``known`` is what the table says of the function. Where its rule doesn't read y or an operand, the spec
@@ -47,8 +47,8 @@ from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, give_output, 
 from tapegrad.pieces import FEW, Account, Pieces, give_piece
 from tapegrad.pulls import finite, held_once, pull_large, pulled_trusting, settled
 from tapegrad.recording import STATE
+from tapegrad.shapes import MANY
 
-LARGE = 1 << 14  # elements: from here on an operation costs more than a look at its result
 NO_TARGETS: Mapping[int, Leaf] = {}
 INTERVAL = 8  # large entries between two looks
 
@@ -116,7 +116,7 @@ class Sweep:
                 total = pending[position]
                 if mine and type(total) is np.ndarray:  # One large array fewer.
                     c += total
-                elif c.size > LARGE and held_once(total, besides=1):
+                elif c.size > MANY and held_once(total, besides=1):
                     total += c
                     c = total
                 else:
@@ -132,7 +132,7 @@ class Sweep:
                 g = pending.pop(entry[0])
                 newest = queue[0][0] if queue else 1
                 while True:  # Down a chain, as long as the parent is newer than all that is pending.
-                    if g.size > LARGE:
+                    if g.size > MANY:
                         if type(g) is Pieces:
                             g = g.whole()
                         large += 1
@@ -169,6 +169,9 @@ class Sweep:
                             parent = other
                         else:
                             c = known.pull_b(g, y, a, b)
+                            g = known.pull_a(g, y, a, b)
+                            if other[0] < parent[0]:  # On to the newer; the other waits.
+                                other, parent, c, g = parent, other, g, c
                             position = other[0]
                             if position in owned:
                                 total = pending[position]
@@ -177,7 +180,6 @@ class Sweep:
                             else:
                                 give(other, c)
                                 newest = queue[0][0]
-                            g = known.pull_a(g, y, a, b)
                     elif form == 5:
                         _, known, y, x, parent = entry
                         g = known.pull(g, y, x)

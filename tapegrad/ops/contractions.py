@@ -18,9 +18,15 @@ from tapegrad.shapes import conj, mH, unbroadcast
 # ---------------------------------------------------------------- matmul
 
 
+# The method dot does the same as @, on small matrices up to three times quicker; before NumPy 2.4, @ didn't hand
+# strided matrices to BLAS, and rounded in another order.
+_product: Any = np.ndarray.dot if np.lib.NumpyVersion(np.__version__) >= "2.4.0" else operator.matmul
+
+
 @defvjp(
     np.matmul,
     multilinear=True,
+    of_matrices=(_product, lambda g, _y, _a, b: g.dot(b.T), lambda g, _y, a, _b: a.T.dot(g)),
     cases=Cases(
         calls=(
             call((2, 3), (3, 4)),

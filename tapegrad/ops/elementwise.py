@@ -27,6 +27,7 @@ from tapegrad.ops.slopes import (
     share,
     share2,
     tan_slope,
+    tanh_pull,
     tanh_slope,
 )
 from tapegrad.primitive import composite, constant, defvjp, elementwise, primitive
@@ -267,7 +268,7 @@ elementwise(np.cos, lambda _y, x: -np.sin(x), cases=Cases())
 elementwise(np.tan, tan_slope, cases=Cases(domain=NARROW))
 elementwise(np.sinh, lambda _y, x: np.cosh(x), cases=Cases())
 elementwise(np.cosh, lambda _y, x: np.sinh(x), cases=Cases())
-elementwise(np.tanh, tanh_slope, cases=Cases(domain=NARROW))
+elementwise(np.tanh, tanh_slope, cases=Cases(domain=NARROW), pull=tanh_pull)
 elementwise(np.arcsin, ratio(lambda _y, x: circle(x)), cases=Cases(domain=UNIT))
 elementwise(np.arccos, ratio(lambda _y, x: -circle(x)), cases=Cases(domain=UNIT))
 
