@@ -7,126 +7,24 @@ NumPy: calls drawn from the cases of its table. Peers are used where they are in
 """
 
 import argparse
+import functools
+import json
+import os
 import platform
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.planted import FUNCTIONS, MISTAKES, Planted, Rule
 from benchmarks.timing import installed
 
-Rule = Callable[..., Any]
 Verdict = str  # "passed", "objected" or "can't tell"
-
-
-# ---------------------------------------------------------------- functions, and their rules, right and wrong
-
-
-class Planted(NamedTuple):
-    """A function in the words of all three libraries: ``m`` is numpy, autograd.numpy or torch."""
-
-    draw: Callable[[Any], tuple[Any, ...]]  # of a generator of random numbers
-    forward: Rule  # (m, *operands)
-    right: Rule  # (m, g, y, *operands) -> a cotangent for each
-
-
-def uniform(*shape: int) -> Callable[[Any], tuple[Any, ...]]:
-    return lambda rng: (rng.uniform(-2.0, 2.0, shape),)
-
-
-def two(first: tuple[int, ...], second: tuple[int, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    return lambda rng: (rng.uniform(-2.0, 2.0, first), rng.uniform(-2.0, 2.0, second))
-
-
-def complex_numbers(rng: Any) -> tuple[Any, ...]:
-    return (rng.uniform(-2.0, 2.0, (2, 2)) + 1j * rng.uniform(-2.0, 2.0, (2, 2)),)
-
-
-def powers_of_ten(low: float, high: float) -> Callable[[Any], tuple[Any, ...]]:
-    return lambda rng: (10.0 ** rng.uniform(low, high, (2, 3)),)
-
-
-def beside_zero(rng: Any) -> tuple[Any, ...]:
-    return (10.0 ** rng.uniform(-9.0, 0.0, (2, 3)) * rng.choice([-1.0, 1.0], (2, 3)),)
-
-
-def of_both_signs(rng: Any) -> tuple[Any, ...]:
-    return (rng.uniform(0.1, 2.0, (2, 3)) * np.array([[1.0, -1.0, 1.0], [-1.0, 1.0, -1.0]]),)
-
-
-FUNCTIONS = {
-    "sin": Planted(uniform(3, 3), lambda m, x: m.sin(x), lambda m, g, y, x: (g * m.cos(x),)),
-    "sin of 300": Planted(uniform(300), lambda m, x: m.sin(x), lambda m, g, y, x: (g * m.cos(x),)),
-    "1e-7 sin": Planted(uniform(2, 3), lambda m, x: 1e-7 * m.sin(x), lambda m, g, y, x: (1e-7 * g * m.cos(x),)),
-    "1e7 sin": Planted(uniform(2, 3), lambda m, x: 1e7 * m.sin(x), lambda m, g, y, x: (1e7 * g * m.cos(x),)),
-    "log near 0": Planted(powers_of_ten(-8, -2), lambda m, x: m.log(x), lambda m, g, y, x: (g / x,)),
-    "sqrt far from 0": Planted(powers_of_ten(2, 8), lambda m, x: m.sqrt(x), lambda m, g, y, x: (g * 0.5 / y,)),
-    "exp": Planted(uniform(2, 3), lambda m, x: m.exp(x), lambda m, g, y, x: (g * y,)),
-    "abs beside its kink": Planted(beside_zero, lambda m, x: m.abs(x), lambda m, g, y, x: (g * m.sign(x),)),
-    "square where positive": Planted(
-        of_both_signs, lambda m, x: m.where(x > 0, x * x, 0 * x), lambda m, g, y, x: (m.where(x > 0, 2 * g * x, 0 * g),)
-    ),
-    "complex square": Planted(complex_numbers, lambda m, x: x * x, lambda m, g, y, x: (2 * g * m.conj(x),)),
-    "broadcast product": Planted(
-        two((2, 3), (3,)), lambda m, a, b: a * b, lambda m, g, y, a, b: (g * b, m.sum(g * a, 0))
-    ),
-    "product": Planted(two((2, 3), (2, 3)), lambda m, a, b: a * b, lambda m, g, y, a, b: (g * b, g * a)),
-    "matrix product": Planted(
-        two((3, 3), (3, 3)), lambda m, a, b: a @ b, lambda m, g, y, a, b: (g @ b.T, a.T @ g)
-    ),
-    "row sums": Planted(uniform(3, 3), lambda m, a: m.sum(a, 1), lambda m, g, y, a: (g[:, None] + 0 * a,)),
-}  # fmt: skip
-
-
-def constant(x: Any) -> Any:
-    """The value, cut off from derivatives of higher order."""
-    return x.detach() if hasattr(x, "detach") else getattr(x, "_value", x)
-
-
-def single(m: Any, x: Any) -> Any:
-    """The value rounded to float32."""
-    return x.float().double() if hasattr(x, "float") else x.astype(np.float32).astype(np.float64)
-
-
-def one_entry(m: Any, x: Any) -> Any:
-    """0.1 at one entry of x, the largest, and 0 at the others."""
-    return 0.1 * (x == m.max(x)) + 0 * x
-
-
-MISTAKES: dict[str, tuple[str, Rule]] = {
-    "sign": ("sin", lambda m, g, y, x: (-g * m.cos(x),)),
-    "half": ("sin", lambda m, g, y, x: (g * m.cos(x) / 2,)),
-    "zero everywhere": ("sin", lambda m, g, y, x: (0 * g,)),
-    "transposed": ("sin", lambda m, g, y, x: ((g * m.cos(x)).T,)),
-    "cotangent unused": ("sin", lambda m, g, y, x: (m.cos(x) + 0 * g,)),
-    "factor 1 + 1e-4": ("sin", lambda m, g, y, x: (g * m.cos(x) * (1 + 1e-4),)),
-    "factor 1 + 1e-6": ("sin", lambda m, g, y, x: (g * m.cos(x) * (1 + 1e-6),)),
-    "factor 1 + 1e-8": ("sin", lambda m, g, y, x: (g * m.cos(x) * (1 + 1e-8),)),
-    "offset 1e-6": ("sin", lambda m, g, y, x: (g * (m.cos(x) + 1e-6),)),
-    "offset 1e-9": ("sin", lambda m, g, y, x: (g * (m.cos(x) + 1e-9),)),
-    "float32 on the way": ("sin", lambda m, g, y, x: (g * m.cos(single(m, x)),)),
-    "one of 300 entries": ("sin of 300", lambda m, g, y, x: (g * (m.cos(x) + one_entry(m, x)),)),
-    "sign, small values": ("1e-7 sin", lambda m, g, y, x: (-1e-7 * g * m.cos(x),)),
-    "half, large values": ("1e7 sin", lambda m, g, y, x: (1e7 * g * m.cos(x) / 2,)),
-    "half, near 0": ("log near 0", lambda m, g, y, x: (g / x / 2,)),
-    "half, far from 0": ("sqrt far from 0", lambda m, g, y, x: (g * 0.25 / y,)),
-    "sign beside a kink": ("abs beside its kink", lambda m, g, y, x: (-g * m.sign(x),)),
-    "mask missing": ("square where positive", lambda m, g, y, x: (2 * g * x,)),
-    "mask inverted": ("square where positive", lambda m, g, y, x: (m.where(x > 0, 0 * g, 2 * g * x),)),
-    "conjugate missing": ("complex square", lambda m, g, y, x: (2 * g * x,)),
-    "cotangent conjugated": ("complex square", lambda m, g, y, x: (2 * m.conj(g) * m.conj(x),)),
-    "real part only": ("complex square", lambda m, g, y, x: (0.5 * (2 * g * m.conj(x) + m.conj(2 * g * m.conj(x))),)),
-    "not summed": ("broadcast product", lambda m, g, y, a, b: (g * b, (g * a)[0])),
-    "mean for sum": ("broadcast product", lambda m, g, y, a, b: (g * b, m.sum(g * a, 0) / 2)),
-    "other operand's slope": ("product", lambda m, g, y, a, b: (g * a, g * b)),
-    "factor not transposed": ("matrix product", lambda m, g, y, a, b: (g @ b, a.T @ g)),
-    "wrong axis": ("row sums", lambda m, g, y, a: (g[None, :] + 0 * a,)),
-    "cut off at order two": ("exp", lambda m, g, y, x: (g * constant(y),)),
-    "wrong at order two": ("exp", lambda m, g, y, x: (g * (2 * y - constant(y)),)),
-}
 
 
 # ---------------------------------------------------------------- the checkers
@@ -228,17 +126,16 @@ class Counts(NamedTuple):
         return sum(counter[verdict] for counter in part.values())
 
 
-def measured(library: str, calls: int) -> Counts:
-    """The verdicts of a library's checker on about so many calls with right rules, and as many with wrong ones."""
+def measured(library: str, each: int) -> Counts:
+    """The verdicts of a library's checker on so many calls with each rule."""
     right = {
-        name: verdicts(CHECKERS[library](planted, planted.right), planted, name, -(-calls // len(FUNCTIONS)))
+        name: verdicts(CHECKERS[library](planted, planted.right), planted, name, each)
         for name, planted in FUNCTIONS.items()
     }
     wrong = {}
     for name, (function, rule) in MISTAKES.items():
         planted = FUNCTIONS[function]
-        check = CHECKERS[library](planted, rule)
-        wrong[name] = verdicts(check, planted, name, -(-calls // len(MISTAKES)))
+        wrong[name] = verdicts(CHECKERS[library](planted, rule), planted, name, each)
     return Counts(right, wrong)
 
 
@@ -248,39 +145,90 @@ def verdicts(check: Callable[..., Verdict], planted: Planted, name: str, calls: 
     return Counter(check(*planted.draw(rng)) for _ in range(calls))
 
 
-def over_the_table(calls: int, seed: int = 0) -> tuple[Counter[Verdict], list[str]]:
-    """tapegrad's verdicts on calls of all of NumPy, drawn from the cases of its rules; and what was objected to."""
-    from tapegrad.testing import GradientError, UndecidedError, check_grads
+# ---------------------------------------------------------------- all of NumPy
+
+
+@functools.cache
+def trials() -> dict[str, Any]:
+    """The calls of the cases, of everything in the table, that take operands; by their names."""
     from tapegrad.testing.draw import checked, trials_of
+
+    return {str(trial): trial for known in checked() for trial in trials_of(known) if trial.slots}
+
+
+def drawn(seed: int, number: int) -> str:
+    """The case that the call of that number is drawn from."""
+    return list(trials())[int(np.random.default_rng([seed, number]).integers(len(trials())))]
+
+
+def told(seed: int, number: int, case: str) -> tuple[Verdict, str]:
+    """tapegrad's verdict on the call of that number, of that case; and why it isn't "passed"."""
+    from tapegrad.testing import GradientError, UndecidedError, check_grads
     from tapegrad.testing.rules import dtypes_of
 
-    trials = [trial for known in checked() for trial in trials_of(known)]
-    counter: Counter[Verdict] = Counter()
-    alarms = []
-    rng = np.random.default_rng(seed)
-    for k in range(calls):
-        if k % 1000 == 999:
-            print(f"{k + 1} of {calls} calls, {len(alarms)} not passed", file=sys.stderr, flush=True)
-        trial = trials[int(rng.integers(len(trials)))]
-        kinds = dtypes_of(trial)
-        arrays = trial.draw(rng, *kinds[int(rng.integers(len(kinds)))])
-        if not arrays:
-            continue  # All of its operands are constants, for an example's sake.
+    trial, rng = trials()[case], np.random.default_rng([seed, number, 1])
+    kinds = dtypes_of(trial)
+    arrays = trial.draw(rng, *kinds[int(rng.integers(len(kinds)))])
 
-        def run(*given: Any, trial: Any = trial) -> Any:
-            # Copies, since overwrite_input=True is among the calls.
-            return trial.run(*(a.copy() if isinstance(a, np.ndarray) else a for a in given))
+    def run(*given: Any) -> Any:
+        # Copies, since overwrite_input=True is among the calls.
+        return trial.run(*(a.copy() if isinstance(a, np.ndarray) else a for a in given))
 
+    try:
+        check_grads(run, *arrays, order=2 if number % 4 == 0 and trial.cases.order > 1 else 1)
+    except GradientError as error:
+        verdict = "can't tell" if isinstance(error, UndecidedError) else "objected"
+        return verdict, f"{verdict}: {str(error).splitlines()[0]}"
+    return "passed", ""
+
+
+class Kept:
+    """How many calls of the table were made, and what wasn't passed: in a file, to go on from there."""
+
+    def __init__(self, seed: int, folder: Path | None) -> None:
+        self.seed, self.path = seed, folder and folder / f"checker-{seed}.json"
+        self.calls = 0
+        self.others: dict[int, tuple[str, Verdict, str]] = {}  # of a call that isn't passed: its case, and what is said
+        if self.path and self.path.exists():
+            given = json.loads(self.path.read_text())
+            self.calls = given["calls"]
+            for number, (case, *_said) in given["others"].items():
+                if case in trials():  # The checker may have been mended since.
+                    self.ask(int(number), case)
+
+    def count(self, verdict: Verdict) -> int:
+        """Of how many calls that was said."""
+        return sum(said == verdict for _case, said, _why in self.others.values())
+
+    def ask(self, number: int, case: str) -> None:
+        """Ask about one call."""
+        verdict, why = told(self.seed, number, case)
+        if verdict != "passed":
+            self.others[number] = case, verdict, why
+
+    def run(self, calls: int) -> None:
+        """Go on until there are so many calls in all, or somebody interrupts."""
+        saved = time.monotonic()
         try:
-            check_grads(run, *arrays, order=2 if k % 4 == 0 and trial.cases.order > 1 else 1)
-            counter["passed"] += 1
-        except UndecidedError as error:
-            counter["can't tell"] += 1
-            alarms.append(f"{trial}, call {k}: {str(error).splitlines()[0]}")
-        except GradientError as error:
-            counter["objected"] += 1
-            alarms.append(f"{trial}, call {k}: {str(error).splitlines()[0]}")
-    return counter, alarms
+            while self.calls < calls:
+                self.ask(self.calls, drawn(self.seed, self.calls))
+                self.calls += 1
+                if time.monotonic() - saved > 5:
+                    self.save()
+                    saved = time.monotonic()
+                    if sys.stderr.isatty():
+                        print(f"\r{self.calls} calls, {len(self.others)} not passed", end="", file=sys.stderr)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+        self.save()
+
+    def save(self) -> None:
+        """Write it to its file, so that there is a whole one at any moment."""
+        if self.path:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            beside = self.path.with_suffix(".new")
+            beside.write_text(json.dumps({"calls": self.calls, "others": self.others}))
+            os.replace(beside, self.path)
 
 
 # ---------------------------------------------------------------- the command
@@ -304,34 +252,51 @@ def show(library: str, counts: Counts) -> None:
 
 def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checker", description=__doc__)
-    parser.add_argument("--calls", type=int, default=300, help="calls with right rules, and as many with wrong ones")
+    parser.add_argument("--each", type=int, default=20, help="calls with each planted rule (0: none)")
+    parser.add_argument("--calls", type=int, default=300, help="calls drawn from the table, in all (0: none)")
     parser.add_argument("--seed", type=int, default=0, help="of the calls drawn from the table")
+    parser.add_argument("--into", type=Path, help="folder that keeps count of these: the next run goes on from there")
     options = parser.parse_args(given)
-    if options.calls < 1:
-        parser.error("--calls takes a number of calls, at least 1")
-    warnings.simplefilter("ignore")
+    if min(options.calls, options.each) < 0:
+        parser.error("--calls and --each take a number of calls, at least 0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return run(options)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was asked for; 1 where a verdict of tapegrad's is wrong."""
     print(f"Python {platform.python_version()}, NumPy {np.__version__}")
-    print(f"{len(FUNCTIONS)} right rules and {len(MISTAKES)} wrong ones, {options.calls} calls of each at least")
+    failed = planted_ones(options.each) if options.each else 0
+    if options.calls:
+        kept = Kept(options.seed, options.into)
+        kept.run(options.calls)
+        alarms, untold = kept.count("objected"), kept.count("can't tell")
+        print(
+            f"tapegrad on NumPy's functions, {kept.calls} calls drawn from the {len(trials())} cases of its table: "
+            f"{alarms} false alarms, {untold} where it can't tell"
+        )
+        for number, (case, _verdict, why) in kept.others.items():
+            print(f"    call {number}, {case}: {why}")
+        failed += alarms
+    print("no false alarm, no mistake missed" if not failed else f"{failed} WRONG VERDICTS")
+    return bool(failed)
+
+
+def planted_ones(each: int) -> int:
+    """The table of all checkers; returns how often tapegrad's is wrong."""
+    print(f"{len(FUNCTIONS)} right rules and {len(MISTAKES)} wrong ones, {each} calls with each")
     print(f"{'':<36}{'false alarm':>13}{'cannot tell':>13}{'found':>13}{'cannot tell':>13}")
+    failed = 0
     for library in CHECKERS:
         if not installed(library):
             print(f"{NAMES[library]:<36} not installed: skipped")
             continue
-        counts = measured(library, options.calls)
+        counts = measured(library, each)
         show(library, counts)
         if library == "tapegrad":
-            ours = counts
-    counter, alarms = over_the_table(options.calls, options.seed)
-    untold = counter["can't tell"]
-    print(
-        f"tapegrad on NumPy's functions, {counter.total()} calls drawn from the cases of its table: "
-        f"{counter['objected']} false alarms, {untold} where it can't tell"
-    )
-    for line in alarms:
-        print(f"    {line}")
-    failed = ours.total(ours.right, "objected") + ours.total(ours.wrong, "passed") + counter["objected"]
-    print("no false alarm, no mistake missed" if not failed else f"{failed} WRONG VERDICTS")
-    return bool(failed)
+            failed = counts.total(counts.right, "objected") + counts.total(counts.wrong, "passed")
+    return failed
 
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ class Cases:
     domain : a Domain for all operands, or a tuple with one for each
     calls : calls to try; an elementwise function needs none
     examples : calls on exact points (every operand a constant), where a bug once was or a convention
-        holds, with the cotangents expected for a cotangent of ones: pairs (Call, tuple of arrays)
+        holds, with the cotangents expected for a cotangent of ones: pairs (Call, tuple of arrays); a third
+        element is another cotangent, as where one of 0 must count for nothing, or a list of one for each output
     complex : whether complex operands are accepted
     analytic : whether the complex step gives the derivative (holomorphic, and NumPy takes complex)
     order : the highest order of derivative that may be asked for
@@ -95,7 +96,7 @@ class Cases:
 
     domain: Domain | tuple[Domain, ...] = REAL
     calls: tuple[Call, ...] = ()
-    examples: tuple[tuple[Call, tuple[Any, ...]], ...] = ()
+    examples: tuple[tuple[Call, tuple[Any, ...]] | tuple[Call, tuple[Any, ...], Any], ...] = ()
     complex: bool = True
     analytic: bool = True
     order: int = 2

@@ -24,6 +24,7 @@ from tapegrad.dispatch import apply
 from tapegrad.errors import DTypeError, RegistrationError, RuleError, ShapeError
 from tapegrad.kinds import Primitive, name_of
 from tapegrad.primitive import primitive
+from tapegrad.recording import from_data
 from tapegrad.residuals import answering
 from tapegrad.tensor import Tensor
 
@@ -64,7 +65,7 @@ def custom_gradient(function: Function) -> Function:
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         if next(answering((*args, *kwargs.values())), None) is not None:
-            return apply(known, args, kwargs)
+            return from_data(apply(known, args, kwargs), args, kwargs)
         return on_arrays(*args, **kwargs)
 
     return differentiated
@@ -160,7 +161,7 @@ def _fitted(name: str, value: Any, slope: Any, operands: list[Any]) -> Any:
         value = value.numpy()
     if type(slope) is not Tensor:
         return value
-    made = np.asarray(value)
+    made = np.asarray(value._value if type(value) is Tensor else value)
     if made.shape != slope.shape:
         raise ShapeError(f"straight_through: {name} gave shape {made.shape}, its surrogate {slope.shape}")
     if made.dtype.kind in "biu" and slope.dtype.kind in "fc":

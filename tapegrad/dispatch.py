@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from tapegrad.borrowed import Watched, keep, like
-from tapegrad.entries import POSITIONS, Entry, leaf_of, parts, unhooked
+from tapegrad.entries import POSITIONS, Entry, Where, leaf_of, line_of, parts, unhooked
 from tapegrad.errors import DTypeError, NotDifferentiableError, RuleError, UnexpectedArgumentError
 from tapegrad.kinds import Creation, Elementwise, Known, Primitive, name_of
 from tapegrad.pieces import Place
 from tapegrad.primitive import look_up
-from tapegrad.recording import STATE, Fact, State
+from tapegrad.recording import STATE, TRACERS, Fact, State, aside, tracer
 from tapegrad.residuals import inside
 from tapegrad.shapes import Spec, read_only, spec_of
 from tapegrad.storage import Alias, is_basic, link, place_of
@@ -44,8 +44,10 @@ def make(value: Any, entry: Entry | None, spec: Spec | None = None) -> Any:
     return t
 
 
-def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any], followed: bool = False) -> Any:
     """What ``function(*args, **kwargs)`` comes to where some of the arguments are tensors."""
+    if TRACERS and not followed and (found := tracer()) is not None:
+        return found.called(function, args, kwargs)
     if kwargs and not _is_none(kwargs.get("out")):
         return into(function, args, kwargs)
     if len(args) > 1:
@@ -56,12 +58,12 @@ def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if known is None or known.kind == "unsupported":
         if any(records(value) for value in (*args, *kwargs.values())):
             if known is None:  # What isn't a float needs none.
-                result = function(*map(_shown, _plain(args)), **_plain(kwargs))
+                result = function(*map(_shown, plain(args)), **plain(kwargs))
                 if not _floats_in(result):
                     return result
             why = known.note if known else "it has no rule; give it one with tapegrad.defvjp"
             raise NotDifferentiableError(f"{name_of(function)} can't be differentiated: {why}")
-        return wrapped(function(*_plain(args), **_plain(kwargs)))
+        return wrapped(function(*plain(args), **plain(kwargs)))
     if known.kind == "primitive":
         return apply(known, args, kwargs)
     if known.kind == "composite":
@@ -71,8 +73,8 @@ def call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         like = 1 if name_of(function).endswith("_like") else 0  # the prototype, of which only the shape counts
         if any(records(value) for value in (*args[like:], *kwargs.values())):
             raise NotDifferentiableError(f"{known.name}: no gradient passes through its arguments; .detach() them")
-        return wrapped(function(*_plain(args), **_plain(kwargs)))
-    return function(*_plain(args), **_plain(kwargs))
+        return wrapped(function(*plain(args), **plain(kwargs)))
+    return function(*plain(args), **plain(kwargs))
 
 
 @functools.cache
@@ -159,12 +161,12 @@ _FLAT = frozenset({np.ndarray, float, int, bool, complex, np.float64, np.float32
 def _run_of_users(known: Any, values: list[Any], parameters: dict[str, Any]) -> Any:
     """A user's function on arrays that it can't write to: they may be the values of tensors."""
     values = [read_only(value) if type(value) is np.ndarray else value for value in values]
+    run = aside()(known.run) if TRACERS else known.run
     try:
-        return known.run(*values, **parameters) if known.arity is not None else known.run(values, **parameters)
+        return run(*values, **parameters) if known.arity is not None else run(values, **parameters)
     except Exception as error:
         given = ", ".join(str(getattr(value, "shape", value)) for value in values)
-        where = f", at {callers_line()}" if STATE.get().debugging else "; tapegrad.debug() shows where"
-        error.add_note(f"while running {known.name} on operands {given}{where}")
+        error.add_note(f"while running {known.name} on operands {given}, at {line_of(callers_line())}")
         raise
 
 
@@ -314,7 +316,9 @@ def _recorded(
         packed = known.pack(
             {name: keep(v, watched, state.debugging) for name, v in parameters.items() if name in known.read}
         )
-    where = callers_line() if state.debugging else None
+    where = callers_line(above=4) if known.users or state.debugging else None
+    if state.tracer is not None:
+        known = state.tracer.kept(known, operands, parameters)
     entry: Entry = [next(POSITIONS), known, None, packed, watched or None, where, *saved, *parents]
     if outputs is not y:
         spec = spec_of(y)
@@ -361,11 +365,18 @@ def _bound(known: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Seq
         if name != "out" and name not in names:
             raise UnexpectedArgumentError(
                 f"{known.name}: its rule doesn't know the argument {name}={value!r}; it knows {names}"
+                + (_INSTEAD.get(name, "") if isinstance(known.function, np.ufunc) else "")
             )
         parameters[name] = value
     if not _is_none(parameters.pop("out", None)):
         raise UnexpectedArgumentError(f"{known.name}: give out= by its name")
     return operands, parameters
+
+
+_INSTEAD = {
+    "signature": ". Use dtype=, which chooses the loop, too: dtype=np.float32",
+    "where": ". It takes an out= too, which says what stands where nothing is computed",
+}
 
 
 def _is_default(name: str, value: Any) -> bool:
@@ -393,7 +404,8 @@ def static(value: Any, what: str, name: str) -> Any:
             raise NotDifferentiableError(
                 f"{what}: no gradient passes through {name}=; pass tensor.detach() if it is constant"
             )
-        return value.numpy()
+        array = read_only(np.asarray(value._value))
+        return array if not TRACERS or (found := tracer()) is None else found.unwrapped(value, array, name)
     if kind is list:
         return [static(v, what, name) for v in value]
     if kind is dict:
@@ -412,15 +424,15 @@ def records(value: Any) -> bool:
     return type(value) not in _FLAT and any(records(v) for v in inside(value))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same arguments with arrays for tensors."""
     kind = type(value)
     if kind is Tensor:
-        return value.numpy()
+        return read_only(np.asarray(value._value))
     if kind is tuple or kind is list:
-        return kind(_plain(v) for v in value)
+        return kind(plain(v) for v in value)
     if kind is dict:
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     return value
 
 
@@ -471,9 +483,12 @@ def _operand_name(parent: Entry | None) -> int | str:
     return -position
 
 
-def callers_line() -> str:
-    """Where a user's program called us: file and line."""
-    frame = sys._getframe(1)
+def callers_line(above: int = 1) -> Where:
+    """Where a user's program called us. To find its line is left until an error asks (entries.line_of).
+
+    above : how many of the innermost calls are known to be our own, this one first: a look at each costs 0.2 µs
+    """
+    frame = sys._getframe(above)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("tapegrad.", "numpy.")):
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return frame.f_code, frame.f_lasti

@@ -6,12 +6,14 @@ The essay in tape.py says what they are for.
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from types import CodeType
 from typing import Any
 
 from tapegrad.errors import RecordingError
 
 Entry = list[Any]
 Lift = Callable[[Any, Entry | None], Any]
+Where = tuple[CodeType, int]  # a place in a user's program: the code, and where in it
 
 POSITIONS = itertools.count(-1, -1)
 
@@ -105,8 +107,15 @@ def annotate(error: Exception, entry: Entry) -> None:
     if len(operands) > 8:
         given += f" and {len(operands) - 8} more"
     doing = "while replaying" if entry is form else "in a hook on the result of"
-    where = f", at {form[5]}" if len(form) >= 8 and form[5] else "; record under tapegrad.debug() to see where"
+    where = f", at {line_of(form[5])}" if len(form) >= 8 and form[5] else "; record under tapegrad.debug() to see where"
     error.add_note(f"{doing} {known.name} of operands {given}{where}")
+
+
+def line_of(where: Where) -> str:
+    """File and line of a place in a user's program."""
+    code, instruction = where
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
+    return f"{code.co_filename}:{next(lines)}"
 
 
 def give_output(pending: dict[int, Any], queue: list[Entry], node: Entry, index: int, count: int, g: Any) -> None:

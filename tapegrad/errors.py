@@ -1,4 +1,4 @@
-"""The exceptions: each is a ``TapegradError`` and the builtin that a caller would expect."""
+"""The exceptions: each is a ``TapegradError`` and the builtin that a caller would expect; and a warning."""
 
 
 class TapegradError(Exception):
@@ -45,6 +45,10 @@ class ChangedDataError(TapegradError, RuntimeError):
     """An array that a rule reads was changed between recording and replay."""
 
 
+class NoAttributeError(TapegradError, AttributeError):
+    """An attribute of arrays that has no right answer for a tensor."""
+
+
 class WriteError(TapegradError, ValueError):
     """A write that would make a gradient wrong."""
 
@@ -55,3 +59,7 @@ class ImmutableError(WriteError, TypeError):
 
 class ConvergenceError(TapegradError, RuntimeError):
     """A solver that didn't reach what it was to solve, or an equation that has no single solution there."""
+
+
+class DensePatternWarning(UserWarning):
+    """A function whose sparsity can't be told: what it does may depend on the values that it is given."""

@@ -52,7 +52,7 @@ class Nested(Primitive):
         self.counts = [len(paths(structure, "")) for structure in structures]
         self.kind, self.function, self.name, self.note = inner.kind, inner.function, inner.name, inner.note
         self.cases, self.rule, self.residuals = inner.cases, inner.rule, inner.residuals
-        self.multilinear = inner.multilinear
+        self.multilinear, self.mixes = inner.multilinear, inner.mixes
         self.road, self.reflected, self.users = None, None, True
         self.parameters, self.pack, self.read, self.reads_y = inner.parameters, inner.pack, inner.read, inner.reads_y
         self.arity = sum(self.counts) - len(fixed)

@@ -9,6 +9,7 @@ import numpy as np
 import tapegrad.ops  # noqa: F401 - the rules of NumPy's own functions, which the roads look up
 from tapegrad.errors import DTypeError
 from tapegrad.primitive import TABLE
+from tapegrad.recording import TRACERS, from_data
 from tapegrad.roads import binary, general, road_of, two, unary
 from tapegrad.writing import in_place
 
@@ -21,7 +22,8 @@ def _compared(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
             return NotImplemented
         if isinstance(b, (np.ma.MaskedArray, np.matrix)):
             raise DTypeError(f"comparison: {type(b).__name__} is refused as an operand; pass a plain array")
-        return compare(a._value, b._value if type(b) is type(a) else b)
+        y = compare(a._value, b._value if type(b) is type(a) else b)
+        return from_data(y, a, b) if TRACERS else y
 
     return operate
 
@@ -61,7 +63,7 @@ class Operators:
     __rfloordiv__ = _compared(lambda a, b: b // a)
 
     def __invert__(self) -> Any:
-        return ~self._value
+        return from_data(~self._value, self) if TRACERS else ~self._value
 
     __neg__ = unary(np.negative)
     __pos__ = unary(np.positive)

@@ -23,6 +23,7 @@ import numpy as np
 from tapegrad.cases import Cases, call
 from tapegrad.kinds import Known
 from tapegrad.primitive import defvjp, primitive
+from tapegrad.recording import TRACERS, tracer
 from tapegrad.shapes import add_at, cast, scattered, unbroadcast
 
 Shape = tuple[int, ...]
@@ -162,8 +163,10 @@ def _add(buffer: Any, place: Place, part: Any) -> None:
     if type(flat) is np.ndarray:
         np.add.at(flat, place.numbers, part)
     else:
-        numbers, which = np.unique(place.numbers, return_inverse=True)
-        flat[numbers] += scattered(part.reshape(-1), which.reshape(-1), numbers.shape)
+        numbers, which = np.unique(place.numbers.reshape(-1), return_inverse=True)
+        if TRACERS and (found := tracer()) is not None:
+            found.follow(place.numbers, numbers, which)
+        flat[numbers] += scattered(part.reshape(-1), which, numbers.shape)
 
 
 def _summed(layout: Layout, part: Any) -> tuple[Layout, Any]:

@@ -14,15 +14,27 @@ from typing import Any, NamedTuple, Self
 class State:
     """What the marks of a context come to. Operations take their quick road only where it is ``ON``."""
 
-    __slots__ = ("debugging", "enabled", "tapes")
+    __slots__ = ("debugging", "enabled", "tapes", "tracer")
 
-    def __init__(self, enabled: bool, debugging: bool = False, tapes: tuple[Any, ...] = ()) -> None:
-        self.enabled, self.debugging, self.tapes = enabled, debugging, tapes
+    def __init__(self, enabled: bool, debugging: bool = False, tapes: tuple[Any, ...] = (), tracer: Any = None) -> None:
+        self.enabled, self.debugging, self.tapes, self.tracer = enabled, debugging, tapes, tracer
 
 
 ON, OFF = State(True), State(False)
 STATE: contextvars.ContextVar[State] = contextvars.ContextVar("tapegrad_state", default=ON)
 _MARKS: contextvars.ContextVar[tuple["Mark", ...]] = contextvars.ContextVar("tapegrad_marks", default=())
+TRACERS: list[Any] = []  # that are at work in any context: while there is none, nobody has to look for one
+
+
+def tracer() -> Any:
+    """What follows the values that leave tensors in this context (transforms/sparse/traced.py); nearly always None."""
+    return STATE.get().tracer if TRACERS else None
+
+
+def from_data(x: Any, *operands: Any) -> Any:
+    """``x``, which was found by looking at the values of the operands: followed, where somebody follows those."""
+    found = tracer()
+    return x if found is None or not found.depends(operands) else found.handed_out(x)
 
 
 def _set(marks: tuple["Mark", ...]) -> None:
@@ -30,8 +42,12 @@ def _set(marks: tuple["Mark", ...]) -> None:
     enabled = switches[-1] if switches else True
     debugging = any(mark.debugging for mark in marks)
     tapes = tuple(mark for mark in marks if mark.watches)
+    tracers = [mark.tracer for mark in marks if mark.traces]
     _MARKS.set(marks)
-    STATE.set(State(enabled, debugging, tapes) if debugging or tapes else ON if enabled else OFF)
+    if debugging or tapes or tracers:
+        STATE.set(State(enabled, debugging, tapes, tracers[-1] if tracers else None))
+    else:
+        STATE.set(ON if enabled else OFF)
 
 
 class Mark:
@@ -40,6 +56,8 @@ class Mark:
     switch: bool | None = None  # recording on or off; None leaves it as it is
     debugging = False
     watches = False
+    traces = False
+    tracer: Any = None  # what follows values from here on, if it ``traces``; None: nobody does
 
     def __enter__(self) -> Self:
         _set((*_MARKS.get(), self))
@@ -125,6 +143,12 @@ class enable_grad(Mark):  # noqa: N801
     """
 
     switch = True
+
+
+class aside(Mark):  # noqa: N801
+    """What runs inside is one operation, in which nobody follows values."""
+
+    traces = True
 
 
 class debug(Mark):  # noqa: N801

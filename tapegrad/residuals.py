@@ -25,7 +25,7 @@ def with_fresh_residuals(
 
     def pull_fresh(g: Any, y: Any, operands: Sequence[Any], packed: Any) -> Any:
         given = {"residuals": packed} if len(names) == 1 else dict(zip(names, packed, strict=True))
-        if _floating(given.pop("residuals")) and next(answering((g, *operands)), None) is not None:
+        if floating(given.pop("residuals")) and next(answering((g, *operands)), None) is not None:
             packed = pack(given | {"residuals": _residuals_again(name, function, y, operands, given)})
         return pull(g, y, operands, packed)
 
@@ -57,11 +57,11 @@ def _residuals_again(name: str, function: Function, y: Any, operands: Sequence[A
     return residuals
 
 
-def _floating(residuals: Any) -> bool:
+def floating(residuals: Any) -> bool:
     """Whether anything in the residuals may depend on the operands smoothly: all but integers, bools, strings."""
     kind = type(residuals)
     if kind is tuple or kind is list:
-        return any(map(_floating, residuals))
+        return any(map(floating, residuals))
     if isinstance(residuals, (np.ndarray, np.generic)):
         return residuals.dtype.kind not in "biuSU"
     return kind not in (int, bool, str, type(None))

@@ -31,6 +31,7 @@ import numpy as np
 from tapegrad.entries import POSITIONS, Entry, leaf_of
 from tapegrad.gradients import LOCK
 from tapegrad.pieces import OPEN, READ, Layout, Place, Places, step, strided
+from tapegrad.recording import TRACERS, tracer
 from tapegrad.shapes import Spec, spec_of
 
 
@@ -114,6 +115,8 @@ class Storage:
     def places(self, layout: Layout, index: Any, writing: bool = False) -> Places:
         """The elements that an index with arrays picks from a layout, to read (each counts) or to write (the last)."""
         picked = self.numbered(layout)[index]
+        if TRACERS and (found := tracer()) is not None:
+            found.placed(index, picked, writing)
         count = self.buffer.nbytes // layout.dtype.itemsize
         winners = _last(picked) if writing else None
         return Places(picked, winners, Layout(0, (count,), (layout.dtype.itemsize,), layout.dtype))

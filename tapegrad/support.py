@@ -2,9 +2,10 @@
 
 A row stands for a function that a user calls. What it is made of (``clip`` is three primitives, by which bounds there
 are) has no row of its own, but says how far the row may be trusted: the lowest order, and whether any
-part runs on NumPy alone.
+part runs on NumPy alone. SciPy's functions have a table of their own, which is left alone where there is no SciPy.
 """
 
+import importlib.util
 import inspect
 import operator
 import re
@@ -27,7 +28,8 @@ EVERYWHERE = frozenset({"out", "casting", "order", "subok", "like", "device"})
 class Row(NamedTuple):
     """A function as a reader looks it up.
 
-    form : its operands, in brackets those it is constant in; after a semicolon its other parameters
+    form : its operands, in brackets those it is constant in, in square ones those that must not record; after a
+        semicolon its other parameters
     numbers : "complex" where complex numbers have a derivative as well, else "real"
     order : the highest order of derivative that is tested
     arrays : "any" where its rule runs on any array library, else "NumPy"
@@ -43,13 +45,15 @@ class Row(NamedTuple):
     note: str
 
 
+# Imported before the table is asked for the rest: it then has the rules for SciPy's functions, too.
+SPECIAL: Any = importlib.import_module("scipy.special") if importlib.util.find_spec("scipy") else None
 complete()
 
 HEAD = ("function", "kind", "form", "numbers", "order", "arrays", "note")
 
 
 def rows() -> list[Row]:
-    """A row for each public function that a gradient passes through, by family and name."""
+    """A row for each public function of NumPy's or ours that a gradient passes through, by family and name."""
     inner: dict[str, list[Known]] = {}
     for known in TABLE.values():
         if public_name(known) is None:
@@ -60,6 +64,19 @@ def rows() -> list[Row]:
         if known.kind in ("primitive", "composite") and public_name(known)
     ]
     return sorted([*found, *_rows_of_networks()], key=lambda row: (row.family.lower(), row.name))
+
+
+def rows_of_scipy() -> list[Row]:
+    """A row for each ufunc of scipy.special that has a rule, by name."""
+    found = [
+        _row(known, known.name, [])
+        for known in TABLE.values()
+        if known.name.startswith("scipy.special.")
+        and isinstance(known, Elementwise)
+        and isinstance(known.function, np.ufunc)
+        and hasattr(SPECIAL, known.name.rsplit(".", 1)[1])
+    ]
+    return sorted(found, key=lambda row: row.name)
 
 
 def public_name(known: Known) -> str | None:
@@ -136,8 +153,8 @@ def form_of(known: Known) -> str:
     ('a; axis, dtype, keepdims, where', 'x1, (x2); dtype')
     """
     if isinstance(known, Elementwise):
-        names = known.operands
-        operands = [name if slope else f"({name})" for name, slope in zip(names, known.slopes, strict=True)]
+        pairs = enumerate(zip(known.operands, known.slopes, strict=True))
+        operands = [f"[{x}]" if i in known.refused else x if slope else f"({x})" for i, (x, slope) in pairs]
         return _form(operands, known.parameters)
     if isinstance(known, Primitive):
         return _form([f"*{known.operands[0]}"] if known.arity is None else known.operands, known.parameters)
@@ -225,14 +242,26 @@ def markdown() -> str:
     return "\n".join([*lines, "", *lists()]).rstrip("\n")
 
 
+def markdown_of_scipy() -> str:
+    """The table of scipy.special's functions, in Markdown."""
+    lines = [_line(HEAD), _line(("---",) * len(HEAD))]
+    return "\n".join([*lines, *(_line((f"`{row.name}`", *row[2:])) for row in rows_of_scipy())])
+
+
 def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def renewed(text: str) -> str:
-    """``text`` with the tables between its two marks made anew."""
-    table = f"<!-- table -->\n{markdown()}\n<!-- /table -->"
-    return re.sub(r"<!-- table -->.*<!-- /table -->", lambda _match: table, text, flags=re.DOTALL)
+    """``text`` with the tables between their marks made anew; that of SciPy's functions where there is SciPy."""
+    tables = {"table": markdown()}
+    if SPECIAL is not None:
+        tables["scipy"] = markdown_of_scipy()
+    for mark, table in tables.items():
+        before, start, rest = text.partition(f"<!-- {mark} -->\n")
+        _old, end, after = rest.partition(f"<!-- /{mark} -->")
+        text = f"{before}{start}{table}\n{end}{after}" if end else text
+    return text
 
 
 if __name__ == "__main__":

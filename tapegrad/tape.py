@@ -20,7 +20,8 @@ a list costs a third of an object, and can be emptied as the sweep passes):
 
 ``known`` is what the table says of the function. Where its rule doesn't read y or an operand, the spec
 (shape and dtype) stands in for it. A parent is None where the operand doesn't record. ``watched`` are
-large arrays of the user's (borrowed.py), ``where`` is the line that recorded it, under ``tg.debug()``.
+large arrays of the user's (borrowed.py), ``where`` tells the line that recorded it: of what is the user's
+own, of a checkpoint, and under ``tg.debug()`` of anything.
 
 **The sweep** starts with one cotangent, that of the root, and visits what the root depends on, newest
 first: by the time an entry is popped, everything that uses its value has been visited, so the sum of

@@ -17,7 +17,7 @@ from tapegrad.borrowed import COPIED
 from tapegrad.conversions import Conversions
 from tapegrad.dispatch import call, make, view_of
 from tapegrad.entries import POSITIONS, Entry, Leaf, leaf_of, unhooked
-from tapegrad.errors import ArgumentError, ConversionError, DTypeError, RecordingError, ShapeError, WriteError
+from tapegrad.errors import ArgumentError, ConversionError, DTypeError, RecordingError, ShapeError
 from tapegrad.gradients import LOCK, deposit, owned_arrays
 from tapegrad.hooks import Handle, Hooks
 from tapegrad.kinds import Primitive, name_of
@@ -26,7 +26,7 @@ from tapegrad.operators import Operators
 from tapegrad.ops.writing import at
 from tapegrad.pieces import strided
 from tapegrad.primitive import TABLE
-from tapegrad.recording import STATE, enable_grad
+from tapegrad.recording import STATE, enable_grad, tracer
 from tapegrad.roads import road_of, single
 from tapegrad.shapes import Spec, cast, read_only, seed_like, spec_of
 from tapegrad.storage import Alias, alias_of, alone, refresh
@@ -223,6 +223,8 @@ class Tensor(Operators, Attributes, Conversions, ArrayMethods):
         entry = self._entry
         if entry is None:
             raise RecordingError("backward: this tensor records nothing; no operand of it had requires_grad=True")
+        if not create_graph and (found := tracer()) is not None:
+            found.left(self, "backward() without create_graph=True")
         seed = self._seed(grad, create_graph)
         if create_graph:
             with enable_grad():
@@ -375,11 +377,6 @@ class Tensor(Operators, Attributes, Conversions, ArrayMethods):
     def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
         """``np.put`` on this tensor."""
         np.put(self, indices, values, mode)  # type: ignore[arg-type]
-
-    def _refused(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        raise WriteError("this method changes how an array's memory is read, which can't be recorded; make a new one")
-
-    resize = byteswap = setfield = setflags = _refused
 
 
 dispatch.Tensor = roads.Tensor = Tensor

@@ -13,6 +13,7 @@ from tapegrad.dispatch import call, fact, records, static
 from tapegrad.entries import POSITIONS, Entry, leaf_of
 from tapegrad.errors import DTypeError, ImmutableError, ShapeError, WriteError
 from tapegrad.pieces import WRITE, Layout, Place, step, strided
+from tapegrad.primitive import look_up
 from tapegrad.recording import STATE, no_grad
 from tapegrad.shapes import cast, spec_of
 from tapegrad.storage import Alias, Storage, alias_of, alone, is_basic, place_of
@@ -247,6 +248,10 @@ def into(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if isinstance(function, np.ufunc) and where is not True and where is not np._NoValue:
         index, args = _picked(function, args, kwargs.pop("where"), targets)
         results = function(*args, **kwargs)
+    elif function in _GO_ON_IN_OUT and targets[0].dtype.kind in "fc":
+        after = dict(zip(("ddof", "keepdims"), args[4:], strict=False))
+        like = targets[0].shape, targets[0].dtype
+        results = look_up(function).run(*args[:3], **after, **kwargs, out=like)  # type: ignore[union-attr]
     else:
         results = call(function, args, _in_dtype_of_out(function, args, kwargs, targets[0]))
     several = type(results) is tuple
@@ -270,6 +275,8 @@ def _picked(function: Any, args: Any, where: Any, targets: Sequence[Any]) -> tup
 
 # What adds up in the dtype of its out=, where that isn't given by dtype=.
 _IN_DTYPE_OF_OUT = (np.sum, np.prod, np.cumsum, np.cumprod, np.mean)
+# What takes a mean in the dtype of its data, and adds up, divides and takes the root in that of its out=.
+_GO_ON_IN_OUT = (np.var, np.std)
 
 
 def _in_dtype_of_out(function: Any, args: Any, kwargs: dict[str, Any], target: Any) -> dict[str, Any]:

@@ -101,11 +101,14 @@ def test_results_in_extended_precision_have_gradients_in_double_precision() -> N
     check_grads(lambda x: np.multiply.reduce(np.sin(x), dtype=np.longdouble), X)
 
 
-def test_the_precision_of_the_function_can_be_given(rule: Callable[..., Any]) -> None:
-    coarse = rule(lambda x: np.round(np.sin(x) * 1e7) / 1e7, lambda g, _y, x: g * np.cos(x))
-    with pytest.raises(GradientError):
-        check_vjp(coarse, X)
-    check_grads(coarse, X, order=1, rtol=1e-7)
+def test_the_precision_of_the_function_is_measured_or_given(rule: Callable[..., Any]) -> None:
+    def rounded(unit: float) -> Callable[..., Any]:
+        return rule(lambda x: np.round(np.sin(x) * unit) / unit, lambda g, _y, x: g * np.cos(x))
+
+    check_vjp(rounded(1e9), X)
+    with pytest.raises(UndecidedError):
+        check_vjp(rounded(1e5), X)
+    check_grads(rounded(1e7), X, order=1, rtol=1e-7)
 
 
 # ---------------------------------------------------------------- what is wrong fails
@@ -215,9 +218,11 @@ def test_a_gradient_that_was_not_summed_is_found(monkeypatch: pytest.MonkeyPatch
         (lambda x: 1e12 + x, 1.0, "ill-conditioned", r"rounding of a value of size 1e\+12 hides the slope"),
         (lambda x: np.floor(x) * x, 1.0, "jump", "the value jumps here"),
         (lambda x: np.floor(x) * x, 100.0, "jump", "the value jumps here"),
+        (np.trim_zeros, np.array([0.0, 1.0]), "jump", "the number of entries returned changes here"),
         (lambda x: 1 / x, 0.0, "non-finite", "returns inf here"),
         (np.log, -1.0, "non-finite", "returns nan here"),
-        (lambda x: x * np.abs(x), 0.0, "rough", "don't settle"),
+        (lambda x: x * np.sin(np.log(np.abs(x) + 1e-200)), 0.0, "rough", "don't settle"),
+        (np.std, X + 1e12, "ill-conditioned", r"an argument of size 1e\+12, hides"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
@@ -227,6 +232,85 @@ def test_differences_that_tell_nothing_say_why(f: Callable[..., Any], x: Any, ki
     assert caught.value.finding is not None
     assert caught.value.finding.reason is not None
     assert caught.value.finding.reason.kind == kind
+
+
+# What rounding does shows in neither the value nor the gradient: both are of numbers much larger than themselves.
+ROUNDED: list[tuple[Callable[..., Any], Any]] = [
+    (np.var, X + 1e6),
+    (np.ptp, X + 1e8),
+    (np.cov, X + 1e6),
+    (np.nanstd, X + 1e4),
+    (lambda x: 1 - np.cos(x), np.array([1e-4, 1e-6, 1e-8])),
+    (lambda x, y: x * np.log(x / y) - x + y, (2.22, 2.24)),
+    (lambda x: np.exp(x - np.max(x)) / np.sum(np.exp(x - np.max(x))), X + 1e8),
+    # Their gradients cancel.
+    (np.divide, (X, X)),
+    (lambda x: np.divide(x, x), X),
+    (np.corrcoef, X[0]),
+    (lambda x: np.sin(x) ** 2 + np.cos(x) ** 2, X),
+    (lambda x: np.linalg.norm(x / np.linalg.norm(x)), X),
+]
+
+
+@pytest.mark.parametrize(("f", "args"), ROUNDED)
+def test_rounding_that_a_value_doesn_t_show_is_no_mistake(f: Callable[..., Any], args: Any) -> None:
+    check_grads(f, *(args if type(args) is tuple else (args,)))
+
+
+@pytest.mark.parametrize("factor", [1 + 1e-6, 0.5, -1.0])
+def test_a_mistake_is_found_beside_rounding(factor: float, rule: Callable[..., Any]) -> None:
+    variance = rule(lambda x: np.var(x), lambda g, _y, x: factor * g * 2 / x.size * (x - np.mean(x)))
+    with pytest.raises(GradientError, match="is wrong"):
+        check_vjp(variance, X + 1e6)
+
+
+def test_a_mistake_at_a_special_point_is_found_though_there_is_none_beside_it(rule: Callable[..., Any]) -> None:
+    f = rule(lambda x: np.sin(x), lambda g, _y, x: g * np.where(x == 1.0, 1.0, np.cos(x)))
+    with pytest.raises(GradientError, match=r"argument 0 is wrong"):
+        check_vjp(f, np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("f", "slope"),
+    [
+        (lambda x: x * np.abs(x), lambda x: 2 * np.abs(x)),
+        (lambda x: np.maximum(x, 0) ** 2, lambda x: 2 * np.maximum(x, 0)),
+        (lambda x: x * np.sqrt(np.abs(x)), lambda x: 1.5 * np.sqrt(np.abs(x))),
+    ],
+)
+@pytest.mark.parametrize("x", [0.0, np.array([0.0, 1.0])])
+def test_a_slope_that_is_the_same_on_both_sides_is_told(
+    f: Callable[..., Any], slope: Callable[..., Any], x: Any, rule: Callable[..., Any]
+) -> None:
+    check_vjp(f, x)
+    with pytest.raises(GradientError, match="is wrong"):
+        check_vjp(rule(f, lambda g, _y, x: g * (slope(x) + 0.1)), x)
+
+
+def test_single_precision_in_part_of_a_function_is_not_told(rule: Callable[..., Any]) -> None:
+    def half_single(x: Any) -> Any:
+        return np.arctan(np.hypot(np.float32(x) + np.float64(2.0), x)) * np.float32(x)
+
+    def slope(g: Any, _y: Any, x: Any) -> Any:
+        r = np.hypot(x + 2.0, x)
+        return g * (np.arctan(r) + x * (2 * x + 2.0) / r / (1 + r * r))
+
+    for x in (-0.3, -0.1, 0.2):
+        with pytest.raises(UndecidedError, match="can't tell"):
+            check_vjp(rule(half_single, slope), x)
+
+
+def test_what_is_flat_far_away_on_both_sides_is_not_flat(rule: Callable[..., Any]) -> None:
+    check_vjp(np.tanh, np.array([1e-3, 0.0]) * 1e-3 + 0.0)
+    check_vjp(lambda x: np.tanh(1e5 * x), 1e-6)
+    with pytest.raises(GradientError, match="half of it"):
+        check_vjp(rule(lambda x: np.tanh(1e5 * x), lambda g, y, _x: g * 5e4 * (1 - y * y)), 1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_rule_that_warns_where_a_function_is_not_finite_is_no_error() -> None:
+    with np.errstate(all="warn"), pytest.raises(UndecidedError, match="returns nan here"):
+        check_vjp(np.log, -1.0)
 
 
 def test_a_rough_function_is_told_from_one_with_a_kink(rule: Callable[..., Any]) -> None:

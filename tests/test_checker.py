@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_command_prints_both_rates_and_no_wrong_verdict() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.checker", "--calls", "1"],
+        [sys.executable, "-m", "benchmarks.checker", "--each", "1", "--calls", "300"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -29,9 +29,32 @@ def test_the_command_prints_both_rates_and_no_wrong_verdict() -> None:
     assert lines[-1] == "no false alarm, no mistake missed"
 
 
-def test_no_calls_are_an_error_of_the_command_line() -> None:
+def test_fewer_than_no_calls_are_an_error_of_the_command_line() -> None:
     with pytest.raises(SystemExit):
-        checker.main(["--calls", "0"])
+        checker.main(["--calls", "-1"])
+
+
+def test_counts_are_kept_and_what_was_not_passed_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def told(_seed: int, number: int, _case: str) -> tuple[str, str]:
+        asked.append(number)
+        if number == 5 and asked.count(5) == 1:
+            raise KeyboardInterrupt
+        return ("objected", f"call {number}") if number == 2 and asked.count(2) < 3 else ("passed", "")
+
+    monkeypatch.setattr(checker, "told", told)
+    arguments = ["--each", "0", "--calls", "8", "--into", str(tmp_path)]
+    assert checker.main(arguments) == 1
+    assert "5 calls drawn" in capsys.readouterr().out
+    assert checker.main(arguments) == 1
+    assert asked == [0, 1, 2, 3, 4, 5, 2, 5, 6, 7]
+    assert "8 calls drawn" in capsys.readouterr().out
+    # Once the checker is mended, it is told so.
+    assert checker.main(arguments) == 0
+    assert asked[10:] == [2]
 
 
 @pytest.mark.parametrize("name", checker.MISTAKES)

@@ -1,6 +1,7 @@
 """Primitives, rules and gradients of the user's own, in every form in which they can be given."""
 
 import math
+import sys
 from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -452,25 +453,162 @@ def broken(x: Any) -> Any:
     raise ZeroDivisionError("no")
 
 
-def test_an_exception_in_a_forward_says_where_it_was_recorded() -> None:
-    f = tg.primitive(broken)
-    tg.defvjp(f)(lambda g, _y, _x: g)
+def this_line() -> str:
+    return f"{__file__}:{sys._getframe(1).f_lineno}"
+
+
+FORMS = pytest.mark.parametrize(
+    "form", ["array", "container", "several", "keyword", "written", "residuals", "gradient"]
+)
+
+
+def call_of(form: str, forward: Any = None, rule: Any = None) -> tuple[Any, str]:
+    """A primitive of the user's called in some form, its sum; and the line of the call."""
+    rule = rule or (lambda g, _y, _x: g * 2)
+    forward = forward or (lambda x: x * 2)
+    x = tg.tensor(X)
+    if form == "gradient":
+        h = tg.custom_gradient(lambda x: (forward(x), lambda g: rule(g, None, None)))
+        y, line = h(x), this_line()
+    elif form == "several":
+        f = tg.primitive(lambda x: (forward(x), x + 1))
+        tg.defvjp(f)(lambda gs, _y, x: rule(gs[0], None, x))
+        (y, _z), line = f(x), this_line()
+    elif form == "residuals":
+        f = tg.primitive(residuals=True)(lambda x: (forward(x), [1]))
+        tg.defvjp(f)(lambda g, y, x, *, residuals: rule(g, y, x))
+        y, line = f(x), this_line()
+    elif form == "container":
+        f = tg.primitive(lambda tree: forward(tree["x"]))
+        tg.defvjp(f)(lambda g, y, tree: {"x": rule(g, y, tree["x"])})
+        y, line = f({"x": x}), this_line()
+    else:
+        f = tg.primitive(lambda x, scale=1.0: forward(x) * scale)
+        tg.defvjp(f)(lambda g, y, x, *, scale=1.0: rule(g, y, x) * scale)
+        if form == "written":
+            x = x * 1
+            x[0] = 3.0
+        y, line = f(x, scale=2.0) if form == "keyword" else f(x), this_line()
+    return np.sum(y), line
+
+
+@FORMS
+@pytest.mark.parametrize("debugging", [False, True])
+def test_an_exception_in_a_forward_says_where_it_was_called(form: str, debugging: bool) -> None:
+    here = []
+
+    def forward(_x: Any) -> Any:
+        frame = sys._getframe()
+        while frame.f_code.co_name != "call_of":
+            assert frame.f_back is not None
+            frame = frame.f_back
+        here.append(f"{__file__}:{frame.f_lineno}")
+        return broken(_x)
+
+    with pytest.raises(ZeroDivisionError) as caught, tg.debug() if debugging else tg.enable_grad():
+        call_of(form, forward)
+    (note,) = caught.value.__notes__
+    assert "on operands (3,), at " in note
+    assert note.endswith(here[0])
+
+
+@FORMS
+@pytest.mark.parametrize("options", [{}, {"create_graph": True}, {"retain_graph": True}], ids=str)
+def test_an_exception_in_a_rule_says_where_it_was_recorded(form: str, options: dict[str, bool]) -> None:
+    y, line = call_of(form, rule=lambda _g, _y, _x: broken(0))
     with pytest.raises(ZeroDivisionError) as caught:
-        f(tg.tensor(X))
-    assert caught.value.__notes__ == [
-        "while running test_custom_primitives.broken on operands (3,); tapegrad.debug() shows where"
-    ]
-    with pytest.raises(ZeroDivisionError) as caught, tg.debug():
-        f(tg.tensor(X))
-    assert caught.value.__notes__[0].split(", at ")[1].startswith(__file__)
+        y.backward(**options)
+    (note,) = caught.value.__notes__
+    assert "of operands (3,), at " in note
+    assert note.endswith(line)
 
 
-def test_an_exception_in_a_rule_says_where_it_was_recorded() -> None:
-    f = tg.primitive(lambda tree: tree["x"] * 2)
-    tg.defvjp(f)(lambda g, _y, tree: broken(g))
-    with pytest.raises(ZeroDivisionError) as caught, tg.debug():
-        f({"x": tg.tensor(X)}).sum().backward()
-    assert "of operands (3,), at " + __file__ in caught.value.__notes__[0]
+def test_an_exception_in_what_a_rule_hands_back_says_where_it_was_recorded() -> None:
+    f = tg.primitive(lambda x: x * 2)
+    tg.defvjp(f)(lambda g, _y, _x: lambda: broken(g))
+    y, line = f(tg.tensor(X)), this_line()
+    with pytest.raises(ZeroDivisionError) as caught:
+        np.sum(y).backward()
+    assert caught.value.__notes__[0].endswith(line)
+
+
+def test_an_exception_in_the_rule_of_a_rule_says_where_both_were_recorded() -> None:
+    f = tg.primitive(lambda x: x * 2)
+    tg.defvjp(f)(lambda _g, _y, x: broken(x))
+    h, lines = tg.primitive(lambda x: x**3), []
+
+    @tg.defvjp(h)
+    def h_vjp(g: Any, _y: Any, x: Any) -> Any:
+        y, line = f(x), this_line()
+        lines.append(line)
+        return g * y
+
+    x = tg.tensor(X)
+    np.sum(h(x)).backward(create_graph=True)
+    with pytest.raises(ZeroDivisionError) as caught:
+        np.sum(x.grad).backward()
+    assert caught.value.__notes__[0].endswith(lines[0])
+
+
+@pytest.mark.parametrize("transform", [tg.grad, tg.jacobian, tg.hessian, tg.elementwise_grad])
+def test_an_exception_under_a_transform_says_where_it_was_recorded(transform: Any) -> None:
+    f, lines = tg.primitive(lambda x: x * 2), []
+    tg.defvjp(f)(lambda g, _y, _x: broken(g))
+
+    def program(x: Any) -> Any:
+        y, line = f(x), this_line()
+        lines.append(line)
+        return y if transform in (tg.jacobian, tg.elementwise_grad) else np.sum(y)
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        transform(program)(X)
+    assert caught.value.__notes__[0].endswith(lines[-1])
+
+
+@pytest.mark.parametrize("kind", ["forward", "rule"])
+@pytest.mark.parametrize("checkpointed", ["checkpoint", "chain"])
+def test_an_exception_in_a_checkpoint_says_where_both_were_called(checkpointed: str, kind: str) -> None:
+    failing = [False]
+
+    def forward(x: Any) -> Any:
+        return broken(x) if failing[0] and kind == "forward" else x * 2
+
+    def rule(g: Any, _y: Any, _x: Any) -> Any:
+        return broken(g) if kind == "rule" else g * 2
+
+    f, lines = tg.primitive(forward), []
+    tg.defvjp(f)(rule)
+
+    def step(x: Any, _t: Any = None) -> Any:
+        lines.append(f"{__file__}:{sys._getframe().f_lineno + 1}")
+        return f(x)
+
+    x = tg.tensor(X)
+    if checkpointed == "chain":
+        y, line = tg.checkpoint_chain(step, x, range(3)), this_line()
+    else:
+        y, line = tg.checkpoint(step)(x), this_line()
+    failing[0] = True
+    with pytest.raises(ZeroDivisionError) as caught:
+        np.sum(y).backward()
+    inner, outer = caught.value.__notes__
+    assert inner.endswith(lines[-1])
+    assert outer.endswith(line)
+
+
+def test_a_line_is_found_in_a_call_over_several_lines() -> None:
+    f = tg.primitive(lambda x, scale=1.0: x * scale)
+    tg.defvjp(f)(lambda g, _y, _x, *, scale=1.0: broken(g))
+    first = sys._getframe().f_lineno + 1
+    y = f(
+        tg.tensor(
+            X,
+        ),
+        scale=2.0,
+    )
+    with pytest.raises(ZeroDivisionError) as caught:
+        np.sum(y).backward()
+    assert caught.value.__notes__[0].endswith(f"{__file__}:{first}")
 
 
 # ---------------------------------------------------------------- custom_gradient

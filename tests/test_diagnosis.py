@@ -386,3 +386,10 @@ def test_what_cannot_be_checked_says_what_to_change(f: Any, args: tuple[Any, ...
 def test_an_order_below_one_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"order=0; the lowest is 1"):
         check_grads(np.sin, X, order=0)
+
+
+def test_what_leaves_the_tape_is_shown_by_a_program_that_says_so() -> None:
+    with pytest.raises(GradientError, match="it left the tape on the way") as caught:
+        check_vjp(lambda x: np.array(x.detach().numpy() if isinstance(x, tg.Tensor) else x) * 2, np.ones(2))
+    assert ".backward(" not in str(caught.value)
+    assert "check_vjp(f, x0)" in str(caught.value)

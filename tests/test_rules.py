@@ -8,11 +8,13 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import tapegrad
 import tapegrad.nn
+from tapegrad import pulls
 from tapegrad.kinds import Elementwise, Known, Primitive
 from tapegrad.primitive import TABLE
 from tapegrad.testing import rules
-from tapegrad.testing.check import random_seeds
+from tapegrad.testing.check import GradientError, random_seeds
 from tapegrad.testing.draw import Trial, checked, elementwise_trial, trials_of, unknown_parameters
+from tapegrad.testing.widths import check_width
 
 OURS = [k for k in TABLE.values() if k.kind in ("primitive", "composite")]
 TRIALS = [trial for known in checked() for trial in trials_of(known)]
@@ -64,6 +66,17 @@ def test_a_rule_is_linear_in_the_cotangent(trial: Trial) -> None:
 @every_call
 def test_a_cotangent_is_the_same_beside_constants(trial: Trial) -> None:
     rules.check_constants(trial)
+
+
+@pytest.mark.parametrize("trial", [t for t in TRIALS if len(t.slots) > 1], ids=str)
+def test_a_narrower_operand_costs_the_others_no_digits(trial: Trial) -> None:
+    check_width(trial)
+
+
+def test_a_rule_that_is_handed_the_narrow_operand_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulls, "ruled", lambda known, g, y, operands, packed: known.pull(g, y, operands, packed))
+    with pytest.raises(GradientError, match="when all are wide"):
+        check_width(trials_of(TABLE[np.interp])[0])
 
 
 @pytest.mark.parametrize("trial", [t for t in TRIALS if getattr(t.known, "multilinear", False)], ids=str)
@@ -123,7 +136,7 @@ def test_no_rule_is_checked_on_zeros_alone(known: Known) -> None:
 def reached(known: Known) -> bool:
     """Whether some case gives some operand a gradient that isn't 0."""
     assert known.cases is not None
-    if any(c is not None and np.any(np.asarray(c) != 0) for _call, expected in known.cases.examples for c in expected):
+    if any(c is not None and np.any(np.asarray(c) != 0) for example in known.cases.examples for c in example[1]):
         return True
     for trial in trials_of(known):
         for dtypes in rules.dtypes_of(trial, wide=True):

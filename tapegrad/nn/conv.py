@@ -235,7 +235,27 @@ _CASES: tuple[tuple[Shape, Shape, Shape, dict[str, Any]], ...] = (
 @defvjp(
     conv2d_output,
     multilinear=True,
-    cases=Cases(neutral=False, calls=tuple(call(x, w, **parameters) for x, w, _g, parameters in _CASES)),
+    cases=Cases(
+        neutral=False,
+        calls=tuple(call(x, w, **parameters) for x, w, _g, parameters in _CASES),
+        # By loops over every product: the images that each weight meets, and the weights that each pixel does.
+        examples=(
+            (
+                call(
+                    np.arange(40.0).reshape(1, 2, 4, 5),
+                    np.arange(1.0, 9.0).reshape(2, 1, 2, 2),
+                    stride=(2, 1),
+                    padding=(1, 0),
+                    dilation=(1, 2),
+                    groups=2,
+                ),
+                (
+                    np.tile([[[3.0, 3, 7, 4, 4], [1, 1, 3, 2, 2]], [[7, 7, 15, 8, 8], [5, 5, 11, 6, 6]]], (2, 1))[None],
+                    np.array([[66.0, 78, 36, 48], [186, 198, 156, 168]]).reshape(2, 1, 2, 2),
+                ),
+            ),
+        ),
+    ),
 )
 def conv2d_output_vjp(
     g: Any, _y: Any, x: Any, w: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1

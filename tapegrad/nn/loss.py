@@ -185,6 +185,27 @@ def _labelled(
                 call(np.array([[1000.0, -1000.0], [-1000.0, 1000.0]]), target=np.array([0, 0]), reduction="sum"),
                 (np.array([[0.0, 0.0], [-1.0, 1.0]]),),
             ),
+            # By hand: all probabilities are 1/4, and the last sample doesn't count.
+            (
+                call(np.zeros((3, 4)), target=np.array([2, 1, -100]), label_smoothing=0.2),
+                (np.array([[0.1, 0.1, -0.3, 0.1], [0.1, -0.3, 0.1, 0.1], [0, 0, 0, 0]]),),
+            ),
+            (
+                call(
+                    np.zeros((3, 4)),
+                    target=np.array([2, 1, -100]),
+                    weight=np.array([0.5, 2.0, 1.0, 3.0]),
+                    label_smoothing=0.2,
+                ),
+                (
+                    np.array([[0.25625, 0.18125, -0.56875, 0.13125], [0.45625, -1.21875, 0.43125, 0.33125], [0] * 4])
+                    / 3,
+                ),
+            ),
+            (
+                call(np.zeros((2, 2)), target=np.array([1, 0]), weight=np.array([1.0, 3.0])),
+                (np.array([[3.0, -3.0], [-1.0, 1.0]]) / 8,),
+            ),
         ),
     ),
 )

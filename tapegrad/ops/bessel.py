@@ -66,6 +66,12 @@ def _asymptotic(size: Any, n: int) -> Any:
     cases=Cases(
         domain=Domain(-4.0, 4.0),
         calls=(call((3,), n=0), call((2, 3), n=1), call((), n=2), call((0,), n=1)),
+        # By mpmath, to forty digits; the second argument lies where the asymptotic series takes over.
+        examples=(
+            (call(np.array([3.0, 40.0]), n=0), (np.array([3.9533702174026094, 14707396163259352.7]),)),
+            (call(np.array([3.0, 40.0]), n=1), (np.array([0.748404146976650385, 353985124631423.307]),)),
+            (call(np.array([3.0, -0.0]), n=0), (np.array([3.9533702174026094, 0.0]),)),
+        ),
         complex=False,
         analytic=False,
     ),

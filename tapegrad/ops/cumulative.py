@@ -126,6 +126,7 @@ def _step(s: Any, link_and_value: tuple[Any, Any]) -> Any:
         calls=(
             call((4,), (5,)),
             call((5,), (6,)),
+            call((6,), (7,)),
             call((0,), (1,)),
             call((2, 2), (2, 3), axis=-1),
             call((2, 3, 2), (3, 3, 2), axis=0),
@@ -136,6 +137,11 @@ def _step(s: Any, link_and_value: tuple[Any, Any]) -> Any:
             (
                 call(np.array([1.0, 1e200, 1e200]), np.array([1e-300, 0.0, 0.0, 0.0])),
                 (np.array([np.inf, 1e-100, 1e-100]), np.array([np.inf, np.inf, 1e200, 1.0])),
+            ),
+            # The same for many at once, which goes row by row.
+            (
+                call(np.full((32, 3), [1.0, 1e200, 1e200]).T, np.full((32, 4), [1e-300, 1e-300, 0.0, 0.0]).T),
+                (np.full((32, 3), [np.inf, 2e-100, 2e-100]).T, np.full((32, 4), [np.inf, np.inf, 1e200, 1.0]).T),
             ),
         ),
     ),
@@ -203,6 +209,7 @@ _AT_ZEROS = (
     (call(np.array([0.0, 2.0, 3.0])), (np.array([9.0, 0.0, 0.0]),)),
     (call(np.array([1e-200, 1e-200])), (np.array([1.0, 1e-200]),)),
     (call(np.array([np.nan, 2.0])), (np.array([3.0, np.nan]),)),
+    (call(np.array([2.0, np.nan, 3.0])), (np.array([np.nan, 8.0, np.nan]),)),
 )
 
 

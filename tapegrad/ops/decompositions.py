@@ -38,6 +38,9 @@ def hermitian(x: Any) -> Any:
     return (x + mH(x)) / 2
 
 
+ONE_TO_TEN = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 10.0]])  # a cotangent
+
+
 def without_complement(gq: Any, q: Any, k: int) -> tuple[Any, Any, Any]:
     """The cotangent of a full unitary factor, as one of its first k columns; these; and what is to be added.
 
@@ -114,6 +117,8 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
 
 # ---------------------------------------------------------------- qr
 
+SINGULAR_OR_NOT = np.array([[[1.0, 2.0], [2.0, 4.0]], [[3.0, 1.0], [4.0, 2.0]]])
+
 
 @partial(primitive, name="np.linalg.qr")
 def qr_of(a: Any, mode: Any = "reduced") -> Any:
@@ -135,6 +140,30 @@ def qr_of(a: Any, mode: Any = "reduced") -> Any:
             call((3, 0)),
             call((0, 2)),
             call((0, 3, 2)),
+        ),
+        # Of one column the complement has a basis; of more, the loss depends on it.
+        examples=(
+            (
+                call(np.array([[2.0, 0.0], [1.0, 3.0], [2.0, 3.0]]), mode="complete"),
+                (np.array([[-79, 74], [103, -68], [-13, -121]]) / 27,),
+                [ONE_TO_TEN, ONE_TO_TEN[:, :2]],
+            ),
+            (
+                call(np.stack([np.eye(4, 2) * [2.0, 4.0]] * 2), mode="complete"),
+                (np.stack([np.full((4, 2), np.nan), np.zeros((4, 2))]),),
+                [np.arange(16.0).reshape(4, 4) * [[[1]], [[0]]], 0.0],
+            ),
+            # Dependent columns, and others: nan if that matrix is used.
+            (
+                call(SINGULAR_OR_NOT),
+                (np.array([[[np.nan] * 2] * 2, [[1.288, -5.2], [-2.216, 1.4]]]),),
+                [0.0, ONE_TO_TEN[:2, :2]],
+            ),
+            (
+                call(SINGULAR_OR_NOT),
+                (np.array([[[0.0, 0.0]] * 2, [[1.088, 0.0], [-0.816, 0.0]]]),),
+                [np.stack([np.zeros((2, 2)), ONE_TO_TEN[:2, :2]]), 0.0],
+            ),
         ),
         analytic=False,
         note="nan where the first columns are dependent, and where the loss depends on the basis of a complement",

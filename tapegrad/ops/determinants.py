@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.cases import Cases, call
-from tapegrad.ops.decompositions import eye_of
+from tapegrad.ops.decompositions import ONE_TO_TEN, eye_of
 from tapegrad.ops.linalg import REGULAR
 from tapegrad.ops.reductions import products_of_others, strong_product
 from tapegrad.primitive import defvjp, primitive
@@ -81,6 +81,10 @@ def _reliable_inverse(a: Any) -> Any:
     return x if np.all(squares[0] * squares[1] < np.finfo(a.dtype).eps ** -0.8) else None
 
 
+SINGULAR, DIRECTION = np.array([[[1.0, 2, 3], [2, 4, 6], [1, 1, 1]], [[2, 0, 1], [1, 3, 0], [0, 1, 1]]])
+ALONG_SINGULAR = np.array([[-9.0, 24.0, -13.0], [5.0, -13.0, 7.0], [-3.0, 6.0, -3.0]])  # from ONE_TO_TEN
+
+
 @defvjp(
     cofactors,
     cases=Cases(
@@ -88,6 +92,14 @@ def _reliable_inverse(a: Any) -> Any:
         examples=(
             (call(np.diag([1.0, 2.0]), 2.0), (np.array([[1.0, -1.0], [-1.0, 1.0]]), None)),
             (call(np.zeros((2, 2)), 0.0), (np.array([[1.0, -1.0], [-1.0, 1.0]]), None)),
+            # Whole numbers, by cof(a + g) - cof(a) - cof(g).
+            (call(SINGULAR, 0.0), (ALONG_SINGULAR, None), ONE_TO_TEN),
+            (call((1 + 2j) * SINGULAR, 0.0), ((1 - 2j) * ALONG_SINGULAR, None), ONE_TO_TEN),
+            (
+                call(np.array([[[np.nan, 1], [1, 1]], [[1, 1], [1, 1]]]), np.array([np.nan, 0])),
+                (np.array([[[np.nan] * 2] * 2, [[5, -4], [-2, 1]]]), None),
+                ONE_TO_TEN[:2, :2],
+            ),
         ),
         note="only within np.linalg.det",
     ),
@@ -133,6 +145,15 @@ def minors_along(e: Any, a: Any) -> Any:
         examples=(
             (call(np.diag([1.0, 2.0]), np.zeros((2, 2))), (np.array([[1.0, -1.0], [-1.0, 1.0]]), np.zeros((2, 2)))),
             (call(np.ones((1, 1)), np.ones((1, 1))), (np.zeros((1, 1)), np.zeros((1, 1)))),
+            # As above; by ``a``, cof(e + g) - cof(e) - cof(g).
+            (
+                call(np.stack([DIRECTION] * 2), np.stack([SINGULAR, np.diag([1.0, 2.0, 3.0])])),
+                (
+                    np.stack([ALONG_SINGULAR, [[35, -12, -14], [-6, 13, -8], [-6, -6, 7]]]),
+                    np.stack([np.full((3, 3), np.nan), [[29, -14, -9], [9, 14, -17], [-14, -5, 11]]]),
+                ),
+                ONE_TO_TEN,
+            ),
         ),
         note="only within np.linalg.det",
     ),
@@ -171,6 +192,18 @@ def _trace(x: Any) -> Any:
     cases=Cases(
         domain=REGULAR,
         calls=(call((3, 3)), call((2, 2, 2)), call((1, 1)), call((0, 0)), call((0, 2, 2))),
+        examples=(
+            (
+                call(np.stack([np.ones((2, 2)), np.diag([1.0, 2.0])])),
+                (np.stack([np.full((2, 2), np.nan), np.diag([1, 0.5])]),),
+                [0.0, 1.0],
+            ),
+            (
+                call(np.stack([np.ones((2, 2)), np.diag([1.0, 2.0])])),
+                (np.stack([np.zeros((2, 2)), np.diag([1, 0.5])]),),
+                [0.0, np.arange(2.0)],
+            ),
+        ),
         analytic=False,
         note="nan for singular matrices",
     ),

@@ -1,6 +1,6 @@
 """Folds: reduce and accumulate of any ufunc of two operands, written in the ufunc itself.
 
-Where the order of the steps doesn't matter (``hypot``, ``logaddexp``, maxima) pairs are taken together at once, in
+Where the order of the steps doesn't matter (``hypot``, ``logaddexp``) pairs are taken together at once, in
 log n steps; else the fold is unrolled, from left to right, as NumPy goes. Either way the work is linear in n.
 """
 
@@ -16,7 +16,7 @@ from tapegrad.ops.reductions import NO_VALUE
 from tapegrad.shapes import cast
 
 # No step of these depends on where a fold begins: f(f(a, b), c) = f(a, f(b, c)).
-ASSOCIATIVE = frozenset({np.hypot, np.logaddexp, np.logaddexp2, np.maximum, np.minimum, np.fmax, np.fmin})
+ASSOCIATIVE = frozenset({np.hypot, np.logaddexp, np.logaddexp2})
 
 
 def refuse_out(name: str, out: Any) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from tapegrad.cases import Cases, Domain, call
 from tapegrad.errors import WriteError
+from tapegrad.ops.decompositions import ONE_TO_TEN, skew
 from tapegrad.ops.decompositions import hermitian as hermitian_part
-from tapegrad.ops.decompositions import skew
 from tapegrad.primitive import composite, defvjp, primitive
 from tapegrad.shapes import conj, mH, unbroadcast
 
@@ -143,6 +143,19 @@ def _array(x: Any) -> Any:
                 (np.array([[-0.25, 0.25, -0.125], [0.25, 0.0, 0.0625], [-0.125, 0.0625, -0.0625]]),),
             ),
             (call(np.diag([1.0, 2.0]), hermitian=True), (-np.outer([1.0, 0.5], [1.0, 0.5]),)),
+            # Of the singular values 2, 1 and 4, and of 2 and 1, that of 1 is cut off.
+            (
+                call(np.diag([2.0, 1.0, 4.0]), rcond=0.3),
+                (np.array([[-15, 100, -22.5], [80, 0, 38], [-52.5, 32, -37.5]]) / 60,),
+                ONE_TO_TEN,
+            ),
+            (call(np.eye(3, 2) * [2.0, 1.0], rcond=0.6), (np.array([[-3, 20], [16, 0], [9, 0]]) / 12,), ONE_TO_TEN[:2]),
+            # Read of a Hermitian matrix is the lower triangle alone; the gradient is that of both.
+            (
+                call(np.array([[1.0, 9.0], [0.0, 2.0]]), hermitian=True),
+                (np.array([[-1.0, -1.5], [-1.5, -1.25]]),),
+                ONE_TO_TEN[:2, :2],
+            ),
         ),
         analytic=False,
         note="at constant rank; where a singular value that isn't 0 was cut off, the second derivative is nan",
@@ -223,6 +236,19 @@ def cut_off_pull_vjp(g: Any, _y: Any, _g: Any, pinv: Any, a: Any) -> Any:
             call((3, 2), (3, 1), rcond=-1),
             call((3, 2), (3, 0)),
             call((0, 2), (0, 1)),
+        ),
+        # Of a deficient matrix, the solution alone; with the singular value of 1 cut off, as of ``pinv``.
+        examples=(
+            (
+                call(np.diag([2.0, 0.0, 4.0]), np.ones(3)),
+                (np.array([[-2, 2, -1], [2, 0, 0.5], [-1, 0.5, -0.5]]) / 8, np.array([0.5, 0.0, 0.25])),
+                [1.0, 0.0, 0.0],
+            ),
+            (
+                call(np.diag([2.0, 1.0, 4.0]), np.ones(3), rcond=0.3),
+                (np.array([[-15, 30, -7.5], [30, 0, 5], [-7.5, 5, -3.75]]) / 60, np.array([0.5, 0.0, 0.25])),
+                [1.0, 0.0, 0.0],
+            ),
         ),
         analytic=False,
         note="at constant rank; where a singular value that isn't 0 was cut off, the second derivative is nan",

@@ -97,6 +97,7 @@ def _ignoring_nan_cases(sign: float) -> Cases:
             (call(ties, initial=3.0 * sign), (np.array([0, 0, 1, 1]) / 3,)),
             (call(ties, initial=np.nan), (np.array([0, 0, 0.5, 0.5]),)),
             (call(np.full(2, np.nan)), (np.full(2, 0.5),)),
+            (call(np.full(2, np.nan), initial=np.nan), (np.ones(2) / 3,)),
         ),
         analytic=False,
         note="the tied share equally, a winning initial= included; nan only where all are",
@@ -118,6 +119,18 @@ def _ignoring_nan_vjp(
         start = y.dtype.type(initial)
         n = n + ((y == start) | np.isnan(y))
     return select(tied, divided(restore_axes(g, array.shape, axis, keepdims), n))
+
+
+def running_choice_vjp(g: Any, y: Any, _array: Any, *, axis: Any = 0, _dtype: Any = None, _out: Any = None) -> Any:
+    """Where the result changes, that element was chosen: it gets every g from there to the next change."""
+    if g.size == 0:
+        return g
+    y, g = np.moveaxis(y, axis, -1), np.moveaxis(g, axis, -1)
+    before, after = y[..., :-1], y[..., 1:]
+    changed = (after != before) & ((after == after) | (before == before))  # From nan to nan is no change.
+    chosen = np.concatenate([np.ones((*g.shape[:-1], 1), bool), changed], axis=-1)
+    sums = np.add.reduceat(g.reshape(-1), np.flatnonzero(chosen))
+    return np.moveaxis(scattered(sums, chosen, g.shape), -1, axis)
 
 
 def _add_reduceat(array: Any, indices: Any, *parameters: Any, **named: Any) -> Any:
@@ -204,6 +217,24 @@ _ALONG_FIRST: dict[str, Any] = {
 }
 _GENERIC: dict[str, Any] = {"reduce": reduce_of, "accumulate": accumulate_of, "reduceat": _reduceat, "outer": _outer}
 
+
+def _running_choice_cases(ufunc: np.ufunc) -> Cases:
+    sign = 1.0 if ufunc in (np.maximum, np.fmax) else -1.0
+    missing = np.array([np.nan, np.nan, 1.0, np.nan])
+    ignores_nan = ufunc in (np.fmax, np.fmin)
+    return Cases(
+        domain=DISTINCT,
+        calls=_calls("accumulate", np.complex128),
+        examples=(
+            (call(sign * np.array([2.0, 2.0, 1.0, 2.0, 3.0])), (np.array([4.0, 0.0, 0.0, 0.0, 1.0]),)),
+            (call(missing), (np.array([2.0, 0.0, 2.0, 0.0]) if ignores_nan else np.array([4.0, 0.0, 0.0, 0.0]),)),
+        ),
+        analytic=False,
+        note="of several tied, the first",
+        neutral=False,
+    )
+
+
 # Whole quotients, at which remainders jump, are far from those of any two of these.
 _APART = Domain(1.03, 2.9, distinct=True)
 _QUOTIENT = (Domain(2.6, 3.4), Domain(1.15, 1.25))
@@ -241,11 +272,12 @@ for _ufunc in (np.logaddexp, np.logaddexp2, np.nextafter):
     _register(_ufunc, REAL)
 for _ufunc in (np.fmod, np.remainder):
     _register(_ufunc, _APART, outer=_QUOTIENT)
-for _ufunc in (np.maximum, np.minimum):  # Their reduce, and that of add and multiply, is in reductions.py.
-    _register(_ufunc, DISTINCT, ("accumulate", "reduceat", "outer"), complex=True, outer=_BELOW_ABOVE)
-for _ufunc, _sign in ((np.fmax, 1.0), (np.fmin, -1.0)):
-    _register(_ufunc, DISTINCT, ("accumulate", "reduceat", "outer"), complex=True, outer=_BELOW_ABOVE)
-    defvjp(_ufunc.reduce, cases=_ignoring_nan_cases(_sign))(_ignoring_nan_vjp)
+for _ufunc in (np.maximum, np.minimum, np.fmax, np.fmin):
+    _register(_ufunc, DISTINCT, ("reduceat", "outer"), complex=True, outer=_BELOW_ABOVE)
+    defvjp(_ufunc.accumulate, cases=_running_choice_cases(_ufunc))(running_choice_vjp)
+# The reduce of maximum and minimum, and that of add and multiply, is in reductions.py.
+defvjp(np.fmax.reduce, cases=_ignoring_nan_cases(1.0))(_ignoring_nan_vjp)
+defvjp(np.fmin.reduce, cases=_ignoring_nan_cases(-1.0))(_ignoring_nan_vjp)
 
 _register(np.add, REAL, ("outer",), complex=True, analytic=True)
 _register(np.multiply, REAL, ("reduceat",), complex=True, analytic=True)

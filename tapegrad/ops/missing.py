@@ -237,6 +237,7 @@ def _extremum_cases(sign: float) -> Cases:
             (call(ties), (np.array([0, 0.5, 0, 0.5]),)),
             (call(ties, initial=3.0 * sign), (np.array([0, 1, 0, 1]) / 3,)),
             (call(np.array([np.nan, -np.inf * sign])), (np.array([0.0, 1.0]),)),
+            (call(ties, where=np.array([True, False, True, True]), initial=0.0), (np.array([0.0, 0, 0, 1]),)),
         ),
         note="the tied share equally; 0 at a nan, and in a slice of nans alone",
     )

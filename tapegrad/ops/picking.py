@@ -35,6 +35,8 @@ _ROW = np.array([True, False, True, False])
             call((2, 3), indices=np.array([], np.intp), axis=1),
             call((), indices=[0, 0]),
             call((2, 0), indices=[1, 1], axis=0),
+            call((0, 2), indices=[2, -7], axis=1),
+            call((2, 8, 3), indices=np.arange(700).reshape(35, 20) % 8, axis=1),  # large enough for whole rows
         ),
         note="places taken more than once add up",
     ),
@@ -43,6 +45,8 @@ def take_vjp(
     g: Any, _y: Any, _a: Any, *, indices: Any, axis: int | None = None, _out: Any = None, mode: str = "raise"
 ) -> Any:
     """g added to zeros at the places it came from."""
+    if g.size == 0:  # Where it takes nothing, NumPy lets the places be out of range.
+        return np.zeros_like(g, shape=_a.shape)
     shape = (_a.size,) if axis is None else _a.shape
     axis = 0 if axis is None else axis % len(shape)
     if mode == "wrap":
@@ -82,12 +86,15 @@ def put(g: Any, index: Any, shape: tuple[int, ...], final: tuple[int, ...]) -> A
             call((2, 3), indices=np.array([5, 0, 0]), axis=None),
             call((2, 3, 2), indices=np.zeros((2, 1, 2), np.intp), axis=-2),
             call((0, 3), indices=np.zeros((0, 2), np.intp), axis=1),
+            call((0, 2), indices=np.full((0, 1), 5), axis=1),
         ),
         note="places taken more than once add up",
     ),
 )
 def take_along_axis_vjp(g: Any, _y: Any, _arr: Any, *, indices: Any, axis: int | None = -1) -> Any:
     """g added to zeros at the places it came from."""
+    if g.size == 0:  # As in np.take.
+        return np.zeros_like(g, shape=_arr.shape)
     if axis is None:
         return scattered(g, (indices,), (_arr.size,)).reshape(_arr.shape)
     ndim = _arr.ndim

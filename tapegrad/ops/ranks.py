@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from tapegrad.ops.sorting import SHORT, held
+from tapegrad.primitive import constant, primitive
 
 # ---------------------------------------------------------------- which elements
 
@@ -91,6 +92,15 @@ def inexact(a: Any) -> bool:
 # ---------------------------------------------------------------- axes
 
 
+@primitive
+def found_in(_data: Any, numbers: Any) -> Any:
+    """Numbers that were found by looking at the data: to dispatch a constant function of both, as ``argsort`` is."""
+    return numbers
+
+
+constant(found_in)
+
+
 class Rows(NamedTuple):
     """An array whose reduced axes are taken as one, and the others as another."""
 
@@ -114,7 +124,7 @@ class Rows(NamedTuple):
 
         (Were the rows recorded, their cotangent would be a whole array to turn back, once more.)
         """
-        found = places(self.values, ranks)
+        found = found_in(self.data, places(self.values, ranks))
         if not self.data.ndim:
             return self.data.reshape((1,))[found]
         index: list[Any] = [None] * self.data.ndim

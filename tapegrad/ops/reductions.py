@@ -164,6 +164,8 @@ def _extremum_cases(sign: float) -> Cases:
             (call(ties, initial=4.0 * sign), (np.zeros(4),)),
             (call(ties, where=np.array([True, True, False, True]), initial=0.0), (np.array([0, 1.0, 0, 0]),)),
             (call(missing), (np.array([0, 0.5, 0, 0.5]),)),
+            (call(missing, initial=np.nan), (np.array([0, 1.0, 0, 1.0]) / 3,)),
+            (call(np.stack([ties, ties * 0]), axis=1), (np.array([[0, 0.5, 0.5, 0], [0.25] * 4]),)),
         ),
         note="the tied share equally, a winning initial= included; where the result is nan, the nans share",
     )
@@ -178,7 +180,10 @@ def extremum_vjp(
     Where the result is nan, the tied are the nans: they made it.
     """
     y = restore_axes(y, a.shape, axis, keepdims)
-    tied = (a == y) | np.isnan(a)  # Where y isn't nan, no chosen element is.
+    tied = a == y
+    missing = np.isnan(y)
+    if missing.any():  # Where y isn't nan, no chosen element is.
+        tied = tied | (missing & np.isnan(a))
     if where is not True:
         tied = tied & where
     n = int(np.count_nonzero(tied)) if axis is None else np.sum(tied, axis=axis, keepdims=True)
@@ -240,6 +245,8 @@ def products_of_others(x: Any) -> Any:
         examples=(
             (call(np.array([2.0, 0.0, 3.0])), (np.array([0.0, 6.0, 0.0]),)),
             (call(np.array([2.0, 0.0, 0.0])), (np.zeros(3),)),
+            # A cotangent of 0 counts for nothing, also where the product of the others is infinite.
+            (call(np.array([[math.inf, 2], [2, 3]]), axis=1), (np.array([[0.0, 0.0], [3.0, 2.0]]),), np.arange(2.0)),
         ),
         note="exact at zeros, at every order",
     ),

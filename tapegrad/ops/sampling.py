@@ -128,10 +128,21 @@ def gradient_by_places(f: Any, places: Any, axis: int, edge_order: Any) -> Any:
 PLACES = np.array([0.0, 0.7, 1.1, 2.0, 2.2])
 
 
+class Increasing(Domain):
+    """Draws places one after the other."""
+
+    def draw(self, rng: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+        """An array of ``shape`` and ``dtype``."""
+        return np.cumsum(super().draw(rng, shape, dtype), axis=-1)
+
+
 @defvjp(
     gradient_by_places,
     cases=Cases(
+        domain=(Domain(), Increasing(0.5, 1.5)),
         calls=(
+            call((5,), (5,), axis=0, edge_order=1),
+            call((2, 5), (5,), axis=1, edge_order=2),
             call((5,), PLACES, axis=0, edge_order=1),
             call((5, 2), PLACES, axis=0, edge_order=2),
             call((2, 3), PLACES[:3], axis=1, edge_order=2),
@@ -250,6 +261,9 @@ def trapezoid_by_places(y: Any, x: Any, axis: int) -> Any:
             call((1, 3), (2, 3), axis=1),
             call((2, 1), (1,), axis=1),
             call((3,), (2, 3), axis=-1),
+            call((2, 3, 2), (3,), axis=1),
+            call((3, 2, 2), (3,), axis=0),
+            call((2, 3, 2, 2), (2, 3, 1, 1), axis=-3),
         )
     ),
 )

@@ -154,13 +154,23 @@ elementwise(
     clip_from,
     pullback(lambda g, _y, x, low: select(~(x < low), g)),
     pullback(lambda g, _y, x, low: select(x < low, g)),
-    cases=Cases(domain=(WHOLES, HALVES), analytic=False, note="at a bound, to x"),
+    cases=Cases(
+        domain=(WHOLES, HALVES),
+        analytic=False,
+        examples=((call(np.array([1.0, 0.0, 2.0, np.nan]), 1.0), (np.array([1.0, 0, 1, 1]), 1.0)),),
+        note="at a bound, to x",
+    ),
 )
 elementwise(
     clip_to,
     pullback(lambda g, _y, x, high: select(~(x > high), g)),
     pullback(lambda g, _y, x, high: select(x > high, g)),
-    cases=Cases(domain=(WHOLES, HALVES), analytic=False, note="at a bound, to x"),
+    cases=Cases(
+        domain=(WHOLES, HALVES),
+        analytic=False,
+        examples=((call(np.array([1.0, 0.0, 2.0, np.nan]), 1.0), (np.array([1.0, 1, 0, 1]), 1.0)),),
+        note="at a bound, to x",
+    ),
 )
 # The ufunc is what ``array.clip(tensor, tensor)`` calls, by no public name.
 for _clip in (clip_between, np._core.umath.clip):  # type: ignore[attr-defined]
@@ -172,7 +182,11 @@ for _clip in (clip_between, np._core.umath.clip):  # type: ignore[attr-defined]
         cases=Cases(
             domain=(MIDDLE, LOW, HIGH),
             analytic=False,
-            examples=((call(np.array([-1.0, 1.0]), -1.0, 1.0), (np.ones(2), 0.0, 0.0)),),
+            examples=(
+                (call(np.array([-1.0, 1.0]), -1.0, 1.0), (np.ones(2), 0.0, 0.0)),
+                (call(np.array([-3.0, 0.0, 3.0, 5.0, np.nan]), -1.0, 1.0), (np.array([0.0, 1, 0, 0, 1]), 1.0, 2.0)),
+                (call(np.array([-3.0, 0.0, 3.0]), 1.0, -1.0), (np.zeros(3), 0.0, 3.0)),
+            ),
             note="at a bound, to x",
         ),
     )
@@ -243,6 +257,7 @@ def _replaced(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neg
         examples=(
             (call(np.array([np.nan, np.inf, -np.inf, 1.0])), (np.array([0.0, 0.0, 0.0, 1.0]),)),
             (call(np.array([complex(np.nan, 1), complex(1, np.inf)])), (np.array([0, 1]),)),
+            (call(np.array([complex(np.nan, 1), complex(1, np.inf)])), (np.array([1j, 1]),), 1 + 1j),
         ),
         note="0 where a value was replaced",
     ),

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.cases import POSITIVE, REAL, UNIT, Cases, Domain
+from tapegrad.cases import POSITIVE, REAL, UNIT, Cases, Domain, call
 from tapegrad.kinds import pullback, ratio, refused
 from tapegrad.ops.bessel import bessel_over_power
-from tapegrad.primitive import elementwise, primitive
+from tapegrad.primitive import elementwise, primitive, unsupported
 from tapegrad.shapes import cast, conj
 
 # The module that the public one takes them from: there they are ufuncs on every setting.
@@ -102,6 +102,7 @@ def _hurwitz(s: int, x: Any) -> Any:
 elementwise(polygamma, refused, lambda _y, n, x: polygamma(n + 1, x), cases=Cases(domain=(One(), POSITIVE)))
 elementwise(S.psi, lambda _y, x: polygamma(1, x), cases=Cases(domain=POSITIVE))
 elementwise(S._zeta, refused, lambda _y, s, q: -s * S._zeta(s + 1, q), cases=real((Domain(1.5, 3.0), POSITIVE)))
+unsupported(S._riemann_zeta, reason="its derivative isn't known in closed form")
 elementwise(S.gamma, lambda y, x: y * S.psi(x), cases=Cases(domain=POSITIVE))
 elementwise(S.gammaln, lambda _y, x: S.psi(x), cases=real(Domain(-2.8, 2.8, avoid=(-2, -1, 0), margin=0.2)))
 elementwise(S.loggamma, lambda _y, x: S.psi(x), cases=Cases(domain=POSITIVE))
@@ -173,12 +174,33 @@ elementwise(
     repeated_erfcx,
     refused,
     lambda _y, n, x: -2 * (n + 1) * repeated_erfcx(n + 1, x),
-    cases=real((One(), Domain(-2.0, 5.0))),
+    cases=real(
+        (One(), Domain(-2.0, 5.0)),
+        # By mpmath, as below: from 2 on the recurrence goes downwards.
+        examples=(
+            (
+                call(1, np.array([0.5, 3.0, 8.0])),
+                (None, np.array([-0.359345932741632525, -0.0158843711598713363, -0.00105310314953908513])),
+            ),
+        ),
+    ),
 )
 elementwise(S.erf, lambda _y, x: np.exp(-x * x) * (2 / ROOT_PI), cases=Cases())
 elementwise(S.erfc, lambda _y, x: np.exp(-x * x) * (-2 / ROOT_PI), cases=Cases())
 elementwise(S.erfi, lambda _y, x: np.exp(x * x) * (2 / ROOT_PI), cases=Cases(domain=UNIT))
-elementwise(S.erfcx, erfcx_slope, cases=Cases(note="of complex numbers right to rounding of 2 x y"))
+elementwise(
+    S.erfcx,
+    erfcx_slope,
+    cases=Cases(
+        examples=(
+            (
+                call(np.array([0.5, 3.0, 8.0])),
+                (np.array([-0.512688822902586699, -0.0543722600071728714, -0.00861650788141773033]),),
+            ),
+        ),
+        note="of complex numbers right to rounding of 2 x y",
+    ),
+)
 elementwise(S.erfinv, lambda y, _x: np.exp(y * y) * (ROOT_PI / 2), cases=real(UNIT))
 elementwise(S.erfcinv, lambda y, _x: np.exp(y * y) * (-ROOT_PI / 2), cases=real(Domain(0.2, 1.8)))
 elementwise(S.ndtr, lambda _y, x: density(x), cases=Cases())
@@ -264,7 +286,7 @@ def expn_slope(y: Any, n: Any, x: Any) -> Any:
     return -np.where(np.equal(n, 0), (np.exp(-x) + y) / x, below)
 
 
-elementwise(S.expn, refused, expn_slope, cases=real((Whole(0, 3), POSITIVE)))
+elementwise(S.expn, refused, expn_slope, cases=real((Whole(0, 3), POSITIVE), calls=(call(2, (3,)), call(0, (2,)))))
 elementwise(S.exp1, lambda _y, x: -np.exp(-x) / x, cases=Cases(domain=POSITIVE))
 elementwise(S.expi, lambda _y, x: np.exp(x) / x, cases=Cases(domain=POSITIVE, analytic=False))
 elementwise(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.cases import Cases, Domain, call
-from tapegrad.ops.decompositions import Hermitian, eps_of, eye_of, hermitian, skew, without_complement
+from tapegrad.ops.decompositions import ONE_TO_TEN, Hermitian, eps_of, eye_of, hermitian, skew, without_complement
 from tapegrad.primitive import composite, defvjp, primitive
 from tapegrad.shapes import conj, mH
 
@@ -76,6 +76,10 @@ class Spectral(Domain):
         return (super().draw(rng, shape, dtype) * 0.2 + np.diag(1.0 + 2 * np.arange(shape[-1]))).astype(dtype)
 
 
+ONE_TO_FIVE = np.array([[1.0, 2.0], [4.0, 5.0]])  # a cotangent
+EQUAL_OR_NOT = np.stack([np.eye(2), np.diag([1.0, 3.0])])
+JORDAN_OR_NOT = np.stack([np.array([[1.0, 1.0], [0.0, 1.0]]), np.diag([1.0, 3.0])])
+
 # ---------------------------------------------------------------- eigenvalues of Hermitian matrices
 
 
@@ -90,6 +94,17 @@ def eigh_of(a: Any, UPLO: Any = None) -> Any:
     cases=Cases(
         domain=Hermitian(1.0, 2.0),
         calls=(call((3, 3)), call((1, 1)), call((2, 2, 2)), call((0, 0)), call((0, 2, 2))),
+        # Where eigenvalues repeat, those that use them or their vectors alone get a gradient.
+        examples=(
+            (call(EQUAL_OR_NOT), (np.stack([np.eye(2)] * 2),), [1.0, 0.0]),
+            (call(EQUAL_OR_NOT), (np.array([[[np.nan] * 2] * 2, [[0, -0.5], [-0.5, 0]]]),), [0.0, ONE_TO_FIVE]),
+            (
+                call(np.diag([1.0, 1.0, 3.0])),
+                (np.array([[0, 0, 0.25], [0, 0, 0.5], [0.25, 0.5, 0]]),),
+                [0.0, np.array([[0, 0, 1], [0, 0, 2], [0, 0, 3]])],
+            ),
+            (call(np.diag([1.0, 1.0, 3.0])), (np.diag([0.0, 0.0, 1.0]),), [np.array([0, 0, 1]), 0.0]),
+        ),
         analytic=False,
         note="the symmetric gradient; of vectors nan where eigenvalues repeat",
     ),
@@ -142,6 +157,13 @@ def eigvalsh(a: Any, UPLO: Any = "L") -> Any:
     cases=Cases(
         domain=Spectral(-2.0, 2.0),
         calls=(call((3, 3)), call((1, 1)), call((2, 2, 2)), call((0, 0)), call((0, 2, 2))),
+        # The first of two is without a basis of eigenvectors, or has equal eigenvalues.
+        examples=(
+            (call(JORDAN_OR_NOT), (np.stack([np.full((2, 2), np.nan), np.eye(2)]),), [1.0, 0.0]),
+            (call(JORDAN_OR_NOT), (np.stack([np.zeros((2, 2)), np.eye(2)]),), [np.array([[0, 0], [1, 1]]), 0.0]),
+            (call(EQUAL_OR_NOT), (np.stack([np.eye(2)] * 2),), [1.0, 0.0]),
+            (call(EQUAL_OR_NOT), (np.array([[[np.nan] * 2] * 2, [[0, 1], [-2, 0]]]),), [0.0, ONE_TO_FIVE]),
+        ),
         analytic=False,
         note="nan where the matrix is close to one without a basis of eigenvectors; of vectors also where "
         "eigenvalues repeat",
@@ -201,6 +223,9 @@ def eigvals(a: Any) -> Any:
 
 # ---------------------------------------------------------------- singular values
 
+ONE_OR_TWO = np.array([[[1.0, 0.0], [0.0, 1.0]], [[9.6, 2.2], [7.8, 9.6]]])  # S is (1, 1), and (15, 5)
+RATIONAL = np.array([[20.0, 10.0], [-2.0, 14.0], [8.0, 19.0]])  # U, S and V have no roots: S is (30, 15)
+
 
 @partial(primitive, name="np.linalg.svd")
 def svd_of(a: Any, full_matrices: bool = True) -> Any:
@@ -220,6 +245,51 @@ def svd_of(a: Any, full_matrices: bool = True) -> Any:
             call((0, 0)),
             call((2, 0), full_matrices=False),
             call((0, 2, 2)),
+        ),
+        # Of one column the complement has a basis; of more, the loss depends on it.
+        examples=(
+            (
+                call(RATIONAL),
+                (np.array([[1507, -124], [-1228, 2296], [-254, 1028]]) / 1350,),
+                [ONE_TO_TEN, ONE_TO_TEN[0, :2], ONE_TO_TEN[:2, :2]],
+            ),
+            (
+                call(RATIONAL.T),
+                (np.array([[13481, -6344, 14], [208, 6908, 1252]]) / 6750,),
+                [ONE_TO_TEN[:2, :2], ONE_TO_TEN[0, :2], ONE_TO_TEN],
+            ),
+            (
+                call(np.stack([np.eye(4, 2) * [2.0, 4.0]] * 2)),
+                (np.stack([np.full((4, 2), np.nan), np.zeros((4, 2))]),),
+                [np.arange(16.0).reshape(4, 4) * [[[1]], [[0]]], 0.0, 0.0],
+            ),
+            (
+                call(np.stack([np.diag([2.0, 4.0]) @ np.eye(2, 4)] * 2)),
+                (np.stack([np.full((2, 4), np.nan), np.zeros((2, 4))]),),
+                [0.0, 0.0, np.arange(16.0).reshape(4, 4) * [[[1]], [[0]]]],
+            ),
+            # Equal singular values, and others; one that is 0.
+            (
+                call(ONE_OR_TWO),
+                (np.array([[[1, 0], [0, 1]], [[0.96, -0.28], [0.28, 0.96]]]),),
+                [0.0, 1.0, 0.0],
+            ),
+            (
+                call(ONE_OR_TWO),
+                (np.array([[[np.nan] * 2] * 2, [[0.3876, 0.1632], [-0.1632, -0.2924]]]),),
+                [ONE_TO_FIVE, 0.0, 0.0],
+            ),
+            (
+                call(ONE_OR_TWO),
+                (np.array([[[np.nan] * 2] * 2, [[0.3096, -0.1728], [0.1728, -0.4104]]]),),
+                [0.0, 0.0, ONE_TO_FIVE],
+            ),
+            (call(np.diag([2.0, 0.0])), (np.diag([1.0, 0.0]),), [0.0, np.array([1, 0]), 0.0]),
+            (
+                call(np.eye(3, 2) * [2.0, 0.0], full_matrices=False),
+                (np.full((3, 2), np.nan),),
+                [1.0, 0.0, 0.0],
+            ),
         ),
         analytic=False,
         note="of vectors nan where singular values repeat, and where the loss depends on the basis of a complement",

@@ -33,18 +33,26 @@ SPREAD_CASES = Cases(calls=SPREADS + BY_NAME, analytic=False)
 @partial(primitive, name="np.var")
 def variance(
     operands: Any, axis: Any = None, dtype: Any = None, out: Any = None,
-    ddof: Any = 0, keepdims: Any = False, where: Any = True,
+    ddof: Any = 0, keepdims: Any = False, where: Any = True, like: Any = None,
 ) -> Any:  # fmt: skip
-    """``np.var`` of the one operand, or of the first about the second (``mean=``), which has a gradient too."""
+    """``np.var`` of the one operand, or of the first about the second (``mean=``), which has a gradient too.
+
+    like : shape and dtype of an array that NumPy would write to, and add up in: ``out=``
+    """
+    out = None if like is None else np.empty(*like)
     return _spread(np.var, operands, axis, dtype, out, ddof, keepdims, where)
 
 
 @partial(primitive, name="np.std")
 def deviation(
     operands: Any, axis: Any = None, dtype: Any = None, out: Any = None,
-    ddof: Any = 0, keepdims: Any = False, where: Any = True,
+    ddof: Any = 0, keepdims: Any = False, where: Any = True, like: Any = None,
 ) -> Any:  # fmt: skip
-    """``np.std`` of the one operand, or of the first about the second (``mean=``), which has a gradient too."""
+    """``np.std`` of the one operand, or of the first about the second (``mean=``), which has a gradient too.
+
+    like : shape and dtype of an array that NumPy would write to, and add up in: ``out=``
+    """
+    out = None if like is None else np.empty(*like)
     return _spread(np.std, operands, axis, dtype, out, ddof, keepdims, where)
 
 
@@ -74,9 +82,9 @@ def var(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False,
     *, where: Any = True, mean: Any = None, correction: Any = NO_VALUE,
 ) -> Any:  # fmt: skip
-    """The variance; ``mean=`` may be a tensor."""
-    ddof = _freedom(ddof, correction)
-    return variance(_operands(a, mean), axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims, where=where)
+    """The variance; ``mean=`` may be a tensor. Of what the engine writes to, ``out`` is shape and dtype."""
+    given = {"ddof": _freedom(ddof, correction), "keepdims": keepdims, "where": where, "like": out}
+    return variance(_operands(a, mean), axis=axis, dtype=dtype, **given)
 
 
 @composite(
@@ -86,19 +94,19 @@ def std(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False,
     *, where: Any = True, mean: Any = None, correction: Any = NO_VALUE,
 ) -> Any:  # fmt: skip
-    """The standard deviation; ``mean=`` may be a tensor."""
-    ddof = _freedom(ddof, correction)
-    return deviation(_operands(a, mean), axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims, where=where)
+    """The standard deviation; ``mean=`` may be a tensor. Of what the engine writes to, ``out`` is shape and dtype."""
+    given = {"ddof": _freedom(ddof, correction), "keepdims": keepdims, "where": where, "like": out}
+    return deviation(_operands(a, mean), axis=axis, dtype=dtype, **given)
 
 
-def _spread_cases(note: str = "") -> Cases:
+def _spread_cases(note: str = "", examples: Any = ()) -> Cases:
     own = tuple(call([c.operands[0]], **c.parameters) for c in SPREADS)
     given = (
         call([(2, 3), (2, 1)], axis=1),
         call([(2, 3), ()], ddof=1),
         call([(2, 3), (1, 3)], axis=0, keepdims=True, where=MASK),
     )
-    return Cases(domain=POSITIVE, calls=own + given, analytic=False, note=note)
+    return Cases(domain=POSITIVE, calls=own + given, examples=examples, analytic=False, note=note)
 
 
 def _deviations(operands: Any, axis: Any, dtype: Any, where: Any) -> Any:
@@ -137,7 +145,7 @@ def _along(scale: Any, d: Any, y: Any, operands: Any, where: Any) -> tuple[Any, 
 @defvjp(variance, cases=_spread_cases())
 def variance_vjp(
     g: Any, _y: Any, *operands: Any, axis: Any = None, dtype: Any = None, _out: Any = None,
-    ddof: Any = 0, keepdims: Any = False, where: Any = True,
+    ddof: Any = 0, keepdims: Any = False, where: Any = True, _like: Any = None,
 ) -> Any:  # fmt: skip
     """a_bar = 2 g (a - mean) / (n - ddof): what the mean does to the squares cancels."""
     d = _deviations(operands, axis, dtype, where)
@@ -145,10 +153,21 @@ def variance_vjp(
     return _along(scale, d, _y, operands, where)
 
 
-@defvjp(deviation, cases=_spread_cases(note="gradient 0 where all elements are equal"))
+_BESIDE_A_STILL_ONE = tuple(
+    (
+        call([np.array([row, [1.0, 2.0, 6.0]])], axis=1),
+        (np.array([[0, 0, 0], [-2, -1, 3]]) / 42**0.5,),
+        np.array([cotangent, 1]),
+    )
+    # A cotangent of 0 counts for nothing, also of what isn't finite.
+    for row, cotangent in (([1.0, 1.0, 1.0], 1.0), ([np.inf, 1.0, 1.0], 0.0))
+)
+
+
+@defvjp(deviation, cases=_spread_cases("gradient 0 where all elements are equal", _BESIDE_A_STILL_ONE))
 def deviation_vjp(
     g: Any, y: Any, *operands: Any, axis: Any = None, dtype: Any = None, _out: Any = None,
-    ddof: Any = 0, keepdims: Any = False, where: Any = True,
+    ddof: Any = 0, keepdims: Any = False, where: Any = True, _like: Any = None,
 ) -> Any:  # fmt: skip
     """a_bar = g (a - mean) / (y (n - ddof)), and 0 where all elements are equal."""
     d = _deviations(operands, axis, dtype, where)

@@ -91,6 +91,10 @@ def _add_windows(out: Any, g: Any) -> None:
             call((2, 3), shape=(4,), window_shape=(3,), axis=-1),
             call((2, 2, 2, 3), shape=(3, 4), window_shape=(2, 3)),
             call((3, 2, 3), shape=(6,), window_shape=(2, 3), axis=(0, 0)),
+            # More than a cache holds, cut along each kind of axis.
+            call((180, 190), shape=(369,), window_shape=190),
+            call((190, 180), shape=(369,), window_shape=180),
+            call((200, 14, 13), shape=(200, 26), window_shape=13, axis=1),
         )
     ),
 )

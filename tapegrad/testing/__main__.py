@@ -44,6 +44,10 @@ def _run_fuzz(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int
 
     if given.jobs < 0 or given.lines < 1 or not 0 <= given.stray <= 1:
         parser.error("--lines is at least 1, --jobs at least 0, --stray is between 0 and 1")
+    if given.minutes is not None and not given.minutes > 0:
+        parser.error(f"--minutes is how long to run; got {given.minutes:g}")
+    if given.programs is not None and given.programs < 1:
+        parser.error(f"--programs is how many to run, at least 1; got {given.programs}")
     options = Options(given.seed, given.only, given.lines, given.stray, tuple(given.modules))
     sys.path.insert(0, "")  # As `python -c` has it: what is imported may stand in this folder.
     try:

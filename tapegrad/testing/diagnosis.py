@@ -14,6 +14,7 @@ from tapegrad.testing.likeness import Known, likeness
 from tapegrad.testing.pullbacks import Function, differentiable, outputs
 from tapegrad.testing.undecided import Reason
 
+LEFT = "zero everywhere: what the function returns isn't recorded, it left the tape on the way"
 SHORT = 4  # entries of cotangents that a report prints
 LARGEST = 50  # entries of an argument whose right gradient a report asks for; of a larger one, a sample
 
@@ -128,7 +129,7 @@ def resemblance(
         return ""
     bar = max(column.bar for parts in columns for column in parts) * sum(float(np.abs(u).sum()) for u in seeds)
     if not np.any(gradient) and not _is_recorded(f, args):
-        return "zero everywhere: what the function returns isn't recorded, it left the tape on the way"
+        return LEFT
     others = [
         (names[k], [_columns(f, args, k, int(n), here, probe.slope.step) for n in entries])
         for k, c in gradients.items()

@@ -31,6 +31,11 @@ class Slope(NamedTuple):
     step: float = 0.0  # the largest of the steps that gave it; 0 where none did
     variation: float = 0.0  # by how much the value changes over the largest step of all, in units of that step
 
+    def of_size(self, size: float, eps: float) -> "Slope":
+        """The same, of values that turn out to be computed from numbers of that size."""
+        rounding = FORWARD_ROUNDING * eps * size / (self.step / 2 ** (LEVELS - 1)) if self.step else 0.0
+        return self._replace(bar=self.bar + rounding, size=max(self.size, size))
+
 
 class Column(NamedTuple):
     """The derivatives of all outputs along one direction, in one row, and a bar for all of them."""
@@ -61,13 +66,22 @@ def moved_row(f: Function, args: Sequence[Any], i: int, shift: Any, like: Any) -
 
 
 def slope_along(
-    f: Function, args: Sequence[Any], i: int, direction: Any, u: Any, here: Any, eps: float, gradient: Any
+    f: Function,
+    args: Sequence[Any],
+    i: int,
+    direction: Any,
+    u: Any,
+    here: Any,
+    eps: float,
+    gradient: Any,
+    least: float = 0.0,
 ) -> Slope:
     """The derivative of Re<u, f(args)> as argument ``i`` moves along ``direction``.
 
     u, here : the cotangents and the values of all outputs at ``args``, each in one row
+    least : what values are computed from is at least so large
     """
-    whole = float(np.sum(np.abs(u) * np.abs(here)))
+    whole = max(least, float(np.sum(np.abs(u) * np.abs(here))))
     # Moving x rounds it, by eps |x|, which the gradient turns into a rounding of the value.
     moved = float(np.sum(np.abs(args[i]) * np.abs(np.where(np.isfinite(gradient), gradient, 0)) * (direction != 0)))
 
@@ -82,23 +96,37 @@ def slope_along(
         return difference / (2 * step), gap / step, size
 
     best, settled, variation = Slope(math.nan, math.inf, whole), False, math.nan
+    flat: Slope | None = None
+    before = math.nan, math.nan  # the truncation and the value of the tableau of larger steps
     with np.errstate(all="ignore"):
         for attempt in range(TRIES):
             steps = [first_step(eps) / SHRINK**attempt / 2**k for k in range(LEVELS)]
             central, gaps, sizes = (list(column) for column in zip(*map(pair, steps), strict=True))
             value, truncation = extrapolated(central)
-            size = max(sizes)
+            size = max(*sizes, least)
             variation = variation if math.isfinite(variation) else abs(central[0]) + abs(gaps[0])
             rounding = FORWARD_ROUNDING * eps * (size + moved) / steps[-1]
             # Of a smooth function the gap goes to zero with the step; at a kink it stays.
             gap, unsure = extrapolated(gaps, 2.0)
             kink = abs(gap) if abs(gap) > 4 * unsure + 8 * rounding else 0.0
+            if abs(gaps[-1]) > abs(gaps[0]) + 8 * rounding:  # What is here is far from what is on both sides.
+                kink = max(kink, abs(gaps[-1]))
             bar = truncation + rounding + kink
-            if size == 0.0 and math.isfinite(value):
-                # Of a staircase either may be meant: that its steps are flat, or that it rises from afar.
-                if math.isinf(best.bar) or not np.any(gradient[direction != 0]):
+            # Of a smooth function the truncation falls with the eighth power of the step. Where it doesn't, the values
+            # are those of a staircase (of float32, say), which looks flat from near.
+            if truncation > 8 * rounding and truncation > before[0] / SHRINK**2:
+                bar += NOISY * abs(value - before[1])
+            before = float(truncation), float(value)
+            if not any(sizes) and math.isfinite(value):
+                # Of a staircase that rises from afar either may be meant, this or that its steps are flat. And what is
+                # flat at the largest steps may not be at smaller ones: tanh, where these lead to where it is 1.
+                if not np.any(gradient[direction != 0]):
                     return Slope(0.0, bar, whole, steps[0], 0.0)
-                break
+                if not attempt:
+                    flat = Slope(0.0, bar, whole, steps[0], 0.0)
+                elif flat is None:
+                    break
+                continue
             if not bar <= ACCEPTED * size / steps[0] + rounding:
                 continue
             # That four differences agree may be chance: of a fast wave, of values that round more than eps says.
@@ -107,11 +135,19 @@ def slope_along(
             agrees = astray <= bar + SHRINK * rounding + abs(central[-1] - value) / SHRINK
             if not agrees:
                 bar += NOISY * astray
+            if math.isfinite(best.bar) and abs(value - best.value) > bar + best.bar:
+                # One slope from afar and another one from near, part of it a staircase: either may be meant.
+                apart = abs(value - best.value)
+                best, bar = best._replace(bar=best.bar + apart), bar + apart
             if bar < best.bar:
                 best, settled = Slope(value, bar, whole, steps[0], variation), agrees
             if settled and (best.bar < bar or truncation <= rounding):
                 break
-    return best
+    if flat and abs(best.value) <= best.bar:
+        return flat
+    if math.isfinite(best.bar):
+        return best
+    return flat or best._replace(variation=variation if math.isfinite(variation) else 0.0)
 
 
 def column_along(f: Function, args: Sequence[Any], i: int, direction: Any, here: Any, step: float) -> Column:

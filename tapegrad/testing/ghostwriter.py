@@ -150,7 +150,10 @@ def fitting(f: Callable[..., Any], choices: Sequence[Sequence[Guess]]) -> tuple[
     if undecided:
         return undecided
     tried = "; ".join(said[:4]) or "there is nothing to differentiate by"
-    raise GhostwriterError(f"no arguments were found that it takes. What it said: {tried}")
+    raise GhostwriterError(
+        f"no arguments were found that it takes. What it said: {tried}. Annotate its parameters, or write it into a "
+        "function of arrays: no container can be guessed"
+    )
 
 
 def _combinations(choices: Sequence[Sequence[Guess]]) -> Iterator[tuple[Guess, ...]]:

@@ -229,6 +229,7 @@ def _drawn(at: Callable[[Sequence[Any]], None], args: Sequence[Any], examples: i
     from hypothesis import strategies as st
 
     from tapegrad.testing.check import UndecidedError
+    from tapegrad.testing.laws.subject import explained
 
     strategies = [a if isinstance(a, st.SearchStrategy) else st.just(a) for a in args]
     undecided: list[UndecidedError] = []
@@ -244,7 +245,8 @@ def _drawn(at: Callable[[Sequence[Any]], None], args: Sequence[Any], examples: i
         except UndecidedError as error:
             undecided.append(error)  # A kink here and there is no mistake.
 
-    gradients()
+    with explained():
+        gradients()
     if not decided and undecided:
         undecided[0].add_note(f"differences could tell at none of {len(undecided)} examples")
         raise undecided[0]

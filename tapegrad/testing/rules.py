@@ -225,23 +225,30 @@ def check_constants(trial: Trial) -> None:
 
 
 def check_examples(trial: Trial) -> None:
-    """The examples of the cases give the cotangents that they say, for a cotangent of ones."""
-    for example, expected in trial.cases.examples:
-        leaves: list[Any] = []
-        operands = [[_leaf(v, leaves) for v in o] if type(o) is list else _leaf(o, leaves) for o in example.operands]
-        with np.errstate(all="ignore"):
-            for y in outputs(invoke(trial.known, operands, example.parameters)):
-                if isinstance(y, tg.Tensor) and y.requires_grad:
-                    y.backward(np.ones(y.shape, y.dtype), retain_graph=True)
-        if len(expected) != len(leaves):
-            raise fault(trial, f"{example} has {len(leaves)} operands, and cotangents are given for {len(expected)}")
-        for leaf, right in zip(leaves, expected, strict=True):
-            if right is None or not isinstance(leaf, tg.Tensor):
-                continue
-            given = np.zeros(leaf.shape, leaf.dtype) if leaf.grad is None else leaf.grad
-            right = np.asarray(right, leaf.dtype)
-            if given.shape != right.shape or not near(given, right, GRADIENT_ROUNDING):
-                raise fault(trial, f"{example} gives {given!r} instead of {right!r}")
+    """The examples of the cases give the cotangents that they say, also where the rule itself is recorded."""
+    for recorded in (False, True) if trial.cases.order > 1 else (False,):
+        for example in trial.cases.examples:
+            _check_example(trial, recorded, *example)
+
+
+def _check_example(trial: Trial, recorded: bool, example: Any, expected: Sequence[Any], cotangent: Any = 1) -> None:
+    leaves: list[Any] = []
+    operands = [[_leaf(v, leaves) for v in o] if type(o) is list else _leaf(o, leaves) for o in example.operands]
+    with np.errstate(all="ignore"):
+        ys = outputs(invoke(trial.known, operands, example.parameters))
+        for y, seed in zip(ys, cotangent if type(cotangent) is list else [cotangent] * len(ys), strict=True):
+            if isinstance(y, tg.Tensor) and y.requires_grad:
+                y.backward(np.full(y.shape, seed, y.dtype), retain_graph=True, create_graph=recorded)
+    if len(expected) != len(leaves):
+        raise fault(trial, f"{example} has {len(leaves)} operands, and cotangents are given for {len(expected)}")
+    for leaf, right in zip(leaves, expected, strict=True):
+        if right is None or not isinstance(leaf, tg.Tensor):
+            continue
+        given = np.zeros(leaf.shape, leaf.dtype) if leaf.grad is None else leaf.grad
+        given = given.numpy() if isinstance(given, tg.Tensor) else given
+        right = np.asarray(right, leaf.dtype)
+        if given.shape != right.shape or not near(given, right, GRADIENT_ROUNDING):
+            raise fault(trial, f"{example} gives {given!r} instead of {right!r}")
 
 
 def _leaf(operand: Any, leaves: list[Any]) -> Any:

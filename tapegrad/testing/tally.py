@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+NAMED = 30  # functions that were never met
 SPECIAL = ("views", "writes", "loops", "closures", "nested derivatives", "branches", "dtypes")
 
 
@@ -91,7 +92,9 @@ class Tally:
         lines += ["", f"{'family':22} {'programs':>9}"]
         lines += [f"{name:22} {self.families[name]:9}" for name in kin if self.families[name]]
         rare = [name for name in names if not self.functions[name]]
-        lines += ["", f"never met: {', '.join(rare)}"] if rare else []
+        if rare:
+            more = f", and {len(rare) - NAMED} more" if len(rare) > NAMED else ""
+            lines += ["", f"never met: {', '.join(rare[:NAMED])}{more}"]
         if self.refused:
             lines += ["", "refused:", *(f"{n:7} {message}" for message, n in self.refused.most_common(12))]
         if self.found:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.containers import leaves_like, leaves_of, paths, rebuilt
-from tapegrad.dispatch import make
+from tapegrad.dispatch import callers_line, make
 from tapegrad.errors import ChangedDataError, ConvergenceError, DTypeError, ShapeError
 from tapegrad.kinds import name_of
 from tapegrad.recording import STATE, no_grad
@@ -26,7 +26,17 @@ from tapegrad.transforms.leaves import made_of, remade, require_differentiable
 from tapegrad.transforms.memory.checkpointing import Call, recorded
 from tapegrad.transforms.memory.reruns import Captured, Rerun, Trace, mode_of, sample
 from tapegrad.transforms.runs import held
-from tapegrad.transforms.solvers import DENSE, Solver, Vectors, by_iteration, by_newton, by_users, solved, solved_dense
+from tapegrad.transforms.solvers import (
+    DENSE,
+    NO_STEP,
+    Solver,
+    Vectors,
+    by_iteration,
+    by_newton,
+    by_users,
+    solved,
+    solved_dense,
+)
 
 Leaves = list[Any]
 Equation = Callable[[Leaves, Leaves], Leaves]  # of the unknowns and the parameters to what is to be 0
@@ -175,14 +185,14 @@ class _Problem:
     def newton_step(self, vector: Any, value: Any) -> Any:
         """The solution dx of J dx = -value."""
         if self.vectors.size <= DENSE:
-            return solved_dense(self.jacobian(vector), -value, self.vectors.eps, self.name)
+            return solved_dense(self.jacobian(vector), -value, self.vectors.eps, self.name, NO_STEP)
         with no_grad():  # So that plain arrays come out, whatever the function closes over.
             _out, product = linearize(lambda xs: self.equation(xs, list(self.values)), self.vectors.leaves(vector))
 
             def matvec(v: Any) -> Any:
                 return self.vectors.vector(product(self.vectors.leaves(v.reshape(-1))))
 
-            return solved(matvec, -value, self.vectors.eps, self.name, self.linear_solver)
+            return solved(matvec, -value, self.vectors.eps, self.name, self.linear_solver, NO_STEP)
 
     def solution(self, ours: Callable[[Any], Any] | None, solver: Solver | None, tolerance: float | None) -> Any:
         """x, by our method or the user's, recorded where anything is to be differentiated by."""
@@ -194,7 +204,7 @@ class _Problem:
             self._require_solved(vector, start, tolerance)
         parameters, self.given = self.given, []
         self.call.forget_tensors()  # What the tape keeps of the problem holds values only.
-        leaves = given(self.equation, self.vectors.leaves(vector), parameters, self.name, self.linear_solver, self.call)
+        leaves = given(self.equation, self.vectors.leaves(vector), parameters, self.name, self.linear_solver)
         if self.tensors:
             leaves = [leaf if type(leaf) is Tensor else make(leaf, None) for leaf in leaves]
         elif not any(type(leaf) is Tensor for leaf in leaves):
@@ -230,14 +240,7 @@ class _Applied:
 # ---------------------------------------------------------------- derivatives
 
 
-def given(
-    equation: Equation,
-    solution: Leaves,
-    parameters: Leaves,
-    name: str,
-    linear_solver: Solver | None,
-    call: Call | None = None,
-) -> Leaves:
+def given(equation: Equation, solution: Leaves, parameters: Leaves, name: str, linear_solver: Solver | None) -> Leaves:
     """The solution as tensors: the function of the parameters, tensors, that the equation gives implicitly."""
     if not STATE.get().enabled or not solution:
         return solution
@@ -249,7 +252,7 @@ def given(
         return solution
     known = Implicit(equation, len(solution), captured, name, linear_solver, trace)
     y = tuple(solution) if len(solution) > 1 else solution[0]
-    return recorded(known, solution, values + captured.specs(), parents, call.watched if call else [], y)
+    return recorded(known, solution, values + captured.specs(), parents, y, callers_line())
 
 
 def _traced(equation: Equation, unknowns: Leaves, parameters: Sequence[Any]) -> Trace:

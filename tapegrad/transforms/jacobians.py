@@ -40,8 +40,8 @@ def jacobian(
     NotDifferentiableError under an outer derivative, and ModuleNotFoundError where SciPy isn't installed.
 
     With ``sparsity`` it takes a sweep for each colour: rows that have no column in common share one (or columns with no
-    row in common, where they are many fewer). The result is proved: times a random vector it has to be what ``jvp``
-    gives, to half of the digits, which costs about two sweeps more. A pattern that is given is coloured once.
+    row in common, where they are many fewer). A pattern that is given is coloured once, and its result is proved: times
+    a random vector it has to be what ``jvp`` gives, to half of the digits, which costs about two sweeps more.
 
     >>> import numpy as np, tapegrad as tg
     >>> tg.jacobian(lambda x: np.array([x[0] * x[1], x[1] ** 2], like=x))(np.array([2.0, 3.0]))
@@ -70,8 +70,9 @@ def hessian(
     Raises DTypeError for complex arguments and results; see ``vjp`` and ``jvp`` of ``grad``, and ``hvp``. With
     ``sparsity``, what ``jacobian`` raises.
 
-    With ``sparsity`` it takes a sweep through the gradient for each colour, and one more to prove the result. Since the
-    matrix is symmetric, a star colouring will do, which takes fewer: two for an arrow, three for a tridiagonal matrix.
+    With ``sparsity`` it takes a sweep through the gradient for each colour, and one more to prove what comes of a
+    pattern that is given. Since the matrix is symmetric, a star colouring will do, which takes fewer: two for an arrow,
+    three for a tridiagonal matrix.
 
     >>> import numpy as np, tapegrad as tg
     >>> tg.hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0]))

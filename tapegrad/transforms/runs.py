@@ -19,7 +19,7 @@ from tapegrad.dispatch import make
 from tapegrad.entries import POSITIONS, Entry, Leaf, Lift, reaches_older
 from tapegrad.errors import ArgumentError, DTypeError
 from tapegrad.gradients import owned_arrays
-from tapegrad.recording import STATE, enable_grad
+from tapegrad.recording import STATE, enable_grad, tracer
 from tapegrad.shapes import Spec, spec_of
 from tapegrad.tape import replay
 from tapegrad.tensor import Tensor, lifted
@@ -68,7 +68,9 @@ class Run:
         self.entries = [leaf._entry if type(leaf) is Tensor else None for leaf in self.outs]
         ends = [*self.entries, *(leaf._entry for leaf in self._aux if type(leaf) is Tensor)]
         # Whether anything older than the inputs was reached: then no sweep may go on past the inputs.
-        self.older = self.inputs.records or reaches_older([entry for entry in ends if entry is not None], start)
+        # (Who follows values has to see all that comes out: it may depend on the values of what was recorded before.)
+        older = self.inputs.records or reaches_older([entry for entry in ends if entry is not None], start)
+        self.older = older or tracer() is not None
         self.lifting = self.older and enabled
 
     def _spec(self, i: int, leaf: Any) -> Spec:
@@ -137,6 +139,8 @@ def swept(
     if not roots or not leaves:
         return [None] * len(leaves)
     if lift is None:
+        if (found := tracer()) is not None:
+            found.left(None, "a gradient that isn't recorded")
         plain_roots = [(entry, seed._value if type(seed) is Tensor else seed) for entry, seed in roots]
         totals = owned_arrays(replay(plain_roots, keep, None, targets if older else {}))
     else:

@@ -61,13 +61,27 @@ class Operator:
         return self.matvec(vector)
 
 
+# What follows where the Jacobian is singular: at a root, and on the way to one.
+NO_DERIVATIVE = "at the solution, which is no differentiable function of the parameters there"
+NO_STEP = (
+    "at a point that Newton's method came to: perhaps there is no root near by, or a multiple one; "
+    "begin elsewhere, or pass solver="
+)
+
+
 def solved(
-    matvec: Callable[[Vector], Vector], b: Vector, eps: float, name: str, linear_solver: Solver | None
+    matvec: Callable[[Vector], Vector],
+    b: Vector,
+    eps: float,
+    name: str,
+    linear_solver: Solver | None,
+    if_singular: str = NO_DERIVATIVE,
 ) -> Vector:
     """The x with ``matvec(x) = b``.
 
     linear_solver : ``linear_solver(A, b)``, which returns x or (x, info) as SciPy's do; None: a matrix for up
         to DENSE unknowns, else SciPy's GMRES, and a matrix where that fails or isn't there
+    if_singular : where that is, and what follows, for the error
     Raises ConvergenceError where it can't be solved.
     """
     n = b.size
@@ -86,18 +100,18 @@ def solved(
             f"{name}: a linear equation of {n} unknowns: {why}; pass linear_solver=, a function of (A, b)"
         )
     matrix = np.stack([matvec(unit) for unit in np.eye(n)], axis=1)
-    return solved_dense(matrix, b, eps, name)
+    return solved_dense(matrix, b, eps, name, if_singular)
 
 
-def solved_dense(matrix: Any, b: Vector, eps: float, name: str) -> Vector:
+def solved_dense(matrix: Any, b: Vector, eps: float, name: str, if_singular: str = NO_DERIVATIVE) -> Vector:
     """The x with ``matrix @ x = b``; ConvergenceError where the matrix is singular."""
     if not np.isfinite(matrix).all():
-        raise ConvergenceError(f"{name}: the Jacobian isn't finite, so that the solution has no derivative there")
+        raise ConvergenceError(f"{name}: the Jacobian isn't finite {if_singular}")
     singular = np.linalg.svd(matrix, compute_uv=False)
     if singular[-1] <= eps * singular[0]:
         raise ConvergenceError(
-            f"{name}: the Jacobian is singular (singular values from {singular[-1]:.1e} to {singular[0]:.1e}); "
-            f"the solution isn't a differentiable function there"
+            f"{name}: the Jacobian is singular (singular values from {singular[-1]:.1e} to {singular[0]:.1e}) "
+            f"{if_singular}"
         )
     return np.linalg.solve(matrix, b)
 
@@ -158,14 +172,15 @@ def by_newton(
     """
     tolerance = eps**0.75 if tolerance is None else tolerance
     value = function(x)
+    if not np.isfinite(value).all():
+        raise ConvergenceError(f"{name}: at x0 the residual is {_largest(value)}; begin where it is finite")
+    size = 0.0
     for _ in range(most):
         if not value.any():
             return x
-        if not np.isfinite(value).all():
-            return _unconverged(name, most, value, tolerance)
         dx = step(x, value)
         if not np.isfinite(dx).all():
-            return _unconverged(name, most, value, tolerance)
+            return _stuck(name, value)
         size, scale = _largest(dx), 1 + _largest(x)
         shrink = 1.0
         while True:
@@ -174,12 +189,23 @@ def by_newton(
             if np.linalg.norm(there) < np.linalg.norm(value):
                 break
             if size * shrink <= max(tolerance, 64 * eps) * scale:
-                return x if size <= eps**0.5 * scale else _unconverged(name, most, value, tolerance)
+                return x if size <= eps**0.5 * scale else _stuck(name, value)
             shrink /= 2
         x, value = new, there
         if shrink == 1 and size <= tolerance * scale:
             return x
-    return _unconverged(name, most, value, tolerance)
+    raise ConvergenceError(
+        f"{name}: no root found in {most} steps of Newton's method: at max |x| = {_largest(x):.3g} the residual is "
+        f"{_largest(value):.3g}, and the last step, {size:.3g}, isn't below the tolerance, {tolerance:.1e} "
+        f"(1 + max |x|); begin nearer by, raise max_iterations, or pass solver="
+    )
+
+
+def _stuck(name: str, value: Vector) -> Vector:
+    raise ConvergenceError(
+        f"{name}: no root found: the residual is {_largest(value):.3g}, and no step of Newton's method makes it "
+        f"smaller; perhaps there is no root near by: begin elsewhere, or pass solver="
+    )
 
 
 def by_iteration(
@@ -192,21 +218,19 @@ def by_iteration(
     """
     tolerance = eps**0.8 if tolerance is None else tolerance
     change = np.zeros(0)
-    for _ in range(most):
+    for done in range(most):
         new = function(x)
         change = new - x
         x = new
         if _largest(change) <= tolerance * (1 + _largest(x)):
             return x
         if not np.isfinite(x).all():
+            most = done + 1
             break
-    return _unconverged(name, most, change, tolerance)
-
-
-def _unconverged(name: str, iterations: int, residual: Vector, tolerance: float) -> Vector:
     raise ConvergenceError(
-        f"{name}: no solution in {iterations} iterations: the residual is {_largest(residual):.3e}, the tolerance "
-        f"{tolerance:.1e} (relative to 1 + max |x|); begin nearer by, raise max_iterations, or pass solver="
+        f"{name}: no fixed point found in {most} iterations: the last one changed x, max |x| = {_largest(x):.3g}, by "
+        f"{_largest(change):.3g}, which isn't below the tolerance, {tolerance:.1e} (1 + max |x|); "
+        f"is the function a contraction there? Begin nearer by, raise max_iterations, or pass solver="
     )
 
 

@@ -1,5 +1,6 @@
 """tg.debug(): every check in full, and the same results."""
 
+import contextlib
 import sys
 
 import numpy as np
@@ -54,19 +55,29 @@ def test_debug_sees_a_change_of_any_place_of_an_index():
         loss.backward()
 
 
+@pytest.mark.parametrize("debugging", [False, True])
 @pytest.mark.parametrize("options", [{}, {"create_graph": True}], ids=str)
-def test_an_error_in_a_rule_names_the_line_that_recorded_it(with_rule, options):
+def test_an_error_in_a_rule_names_the_line_that_recorded_it(with_rule, options, debugging):
     def rule(_g, _y, _a):
         raise KeyError("on purpose")
 
     faulty = with_rule(lambda a: a * 1.0, rule)
     x = tg.tensor([1.0, 2.0])
-    with tg.debug():
+    with tg.debug() if debugging else contextlib.nullcontext():  # Of a rule of the user's own, always.
         y, line = faulty(x), this_line()
     with pytest.raises(KeyError) as caught:
         np.sum(y).backward(**options)
     (note,) = caught.value.__notes__
     assert f"{__file__}:{line}" in note
+
+
+def test_an_error_in_a_rule_of_ours_names_debug_as_the_way_to_its_line():
+    x, factor = tg.tensor(np.ones(BIG)), np.ones(BIG)
+    loss = np.sum(x * factor)
+    factor[:] = 2.0
+    with pytest.raises(ChangedDataError) as caught:
+        loss.backward()
+    assert any("tapegrad.debug()" in note for note in caught.value.__notes__)
 
 
 def test_the_line_is_the_users_where_an_operation_was_recorded_within_numpy(with_rule):

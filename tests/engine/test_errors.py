@@ -1,7 +1,9 @@
 """Errors: what is refused, by which class, and that the message names the user's call and not our internals."""
 
 import builtins
+import functools
 import inspect
+import math
 
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ CLASSES = [
 @pytest.mark.parametrize("error", CLASSES, ids=lambda c: c.__name__)
 def test_every_error_is_also_the_builtin_that_a_caller_expects(error):
     others = [base for base in error.__mro__ if base.__module__ == "builtins"]
-    assert others[0] in (TypeError, ValueError, RuntimeError)
+    assert others[0] in (TypeError, ValueError, RuntimeError, AttributeError)
     assert error.__doc__
 
 
@@ -101,11 +103,20 @@ def test_what_numpy_refuses_is_refused_in_numpys_words(program):
     assert str(ours.value) == str(numpys.value)
 
 
-@pytest.mark.parametrize("options", [{"where": [True, False]}, {"signature": "d->d"}], ids=str)
-def test_a_keyword_that_the_rule_does_not_know_is_refused_by_name(options):
+@pytest.mark.parametrize(
+    ("options", "instead"),
+    [({"where": [True, False]}, "out="), ({"signature": "d->d"}, "dtype=")],
+    ids=str,
+)
+def test_a_keyword_that_the_rule_does_not_know_is_refused_by_name_and_says_what_to_use(options, instead):
     (name,) = options
-    with pytest.raises(UnexpectedArgumentError, match=rf"np\.sin.*{name}"):
+    with pytest.raises(UnexpectedArgumentError, match=rf"np\.sin.*{name}=.*{instead}"):
         np.sin(tg.tensor([1.0, 2.0]), **options)
+
+
+def test_the_older_name_of_signature_is_refused_as_it_is():
+    with pytest.raises(UnexpectedArgumentError, match=r"np\.sin.*signature=.*dtype="):
+        np.sin(tg.tensor([1.0, 2.0]), sig="d->d")
 
 
 def test_a_keyword_that_nobody_knows_is_refused_by_name():
@@ -495,6 +506,53 @@ def test_a_rule_whose_signature_makes_no_sense_is_refused(rule, named):
 def test_a_rule_with_the_wrong_number_of_operands_of_a_ufunc_is_refused(forgotten):
     with pytest.raises(RegistrationError, match=r"np\.tanh has 1 operand"):
         tg.defvjp(np.tanh)(lambda g, _y, _a, _b: g)
+
+
+@pytest.mark.parametrize(
+    ("function", "rule"),
+    [
+        (lambda x, y: x + y, lambda g, _y, _x: g),
+        (lambda x, y, z, axis=0: x, lambda g, _y, _x, *, axis=0: g),
+        (lambda x: x, lambda g, _y, _a, _b: (g, g)),
+        (lambda x, *, n: x, lambda g, _y, _a, _b, *, n: (g, g)),
+        (lambda x, *, n: x, lambda g, _y, _x: g),
+        (lambda x, *, n, m: x, lambda g, _y, _x, *, n: g),
+        (lambda: 1.0, lambda g, _y, _x: g),
+        (lambda xs, y: y, lambda g, _y, *_xs: [g for _x in _xs]),
+        (functools.partial(lambda x, y: x + y, 1.0), lambda g, _y, _a, _b: (g, g)),
+    ],
+)
+def test_a_rule_that_fits_no_call_of_its_function_is_refused(function, rule):
+    fresh = tg.primitive(function, name="fresh")
+    with pytest.raises(RegistrationError, match=r"fresh takes \(.*no call fits both"):
+        tg.defvjp(fresh)(rule)
+    assert fresh not in TABLE
+
+
+def test_the_error_for_a_rule_that_fits_no_call_shows_both_signatures():
+    fresh = tg.primitive(lambda x, y, *, n: x + y * n, name="fresh")
+    with pytest.raises(RegistrationError, match=r"takes \(x, y, \*, n\).*operands \(x\) and the parameters \(m\)"):
+        tg.defvjp(fresh)(lambda g, _y, x, *, m=1: g)
+
+
+@pytest.mark.parametrize(
+    ("function", "rule"),
+    [
+        (lambda x, y: x + y, lambda g, _y, _x, *, y: g),
+        (lambda x, y=1.0: x + y, lambda g, _y, _x: g),
+        (lambda x, y=1.0: x + y, lambda g, _y, _a, _b: (g, g)),
+        (lambda *xs: xs[0], lambda g, _y, _a, _b: (g, g)),
+        (lambda *xs, n=1: xs[0], lambda g, _y, _a, *, n=1: g),
+        (lambda xs, axis=0: xs[0], lambda g, _y, *_xs, axis=0: [g for _x in _xs]),
+        (lambda x, **rest: x, lambda g, _y, _x, *, n=1: g),
+        (lambda x, *, n: x, lambda g, _y, _x, *, n: g),
+        (math.hypot, lambda g, _y, _a, _b: (g, g)),
+    ],
+)
+def test_a_rule_that_may_fit_a_call_of_its_function_is_taken(function, rule):
+    fresh = tg.primitive(function, name="fresh")
+    tg.defvjp(fresh)(rule)
+    assert TABLE.pop(fresh).rule is rule
 
 
 # ---------------------------------------------------------------- arguments

@@ -1,6 +1,7 @@
 """Tensor as an array: operators and their reflected forms, dtypes, scalars, ndarray's own names."""
 
 import operator
+import pickle
 
 import numpy as np
 import pytest
@@ -407,33 +408,96 @@ def test_attributes_cannot_be_set():
             setattr(x, name, 1)
 
 
-# What an array has and a tensor has not, and why.
-ABSENT = {
-    "base": "whose memory it is, is the tensor's own business",
-    "ctypes": "a way past the tape",
-    "flags": "a way past the tape",
-    "device": "always the CPU",
-    "to_device": "always the CPU",
-    "dump": "pickle it",
-    "dumps": "pickle it",
-    "tofile": "ask .numpy()",
-    "getfield": "another view of the bytes",
-    "view": "another view of the bytes",
-    "tostring": "the old name of tobytes, which NumPy 2.0 still lists",
+def test_every_public_name_of_an_array_is_there():
+    array = np.zeros((1, 1))  # NumPy 2.0 lists names that it no longer has: they raise
+    names = {name for name in dir(array) if not name.startswith("_") and hasattr(array, name)}
+    assert {name for name in names if not hasattr(tg.Tensor, name)} <= {"tostring"}  # tobytes, until NumPy 2.3
+
+
+# What has no right answer for a tensor: how it is asked for, and what the error says to do instead.
+REFUSED = {
+    "base": (lambda t: t.base, AttributeError, r"base.*np\.shares_memory"),
+    "ctypes": (lambda t: t.ctypes, AttributeError, r"ctypes.*\.numpy\(\)\.ctypes"),
+    "view": (lambda t: t.view(np.int64), DTypeError, r"view.*astype.*\.numpy\(\)\.view"),
+    "view as a class": (lambda t: t.view(np.recarray), DTypeError, r"view.*\.numpy\(\)\.view"),
+    "view of a type": (lambda t: t.view(type=np.ndarray), DTypeError, r"view.*\.numpy\(\)\.view"),
+    "getfield": (lambda t: t.getfield(np.float32, 4), DTypeError, r"getfield.*\.numpy\(\)\.getfield"),
+    "byteswap": (lambda t: t.byteswap(True), WriteError, r"byteswap.*\.numpy\(\)\.byteswap"),
+    "setfield": (lambda t: t.setfield(1.0, np.float32), WriteError, r"setfield.*t\[index\] = value"),
+    "resize": (lambda t: t.resize(4, refcheck=False), WriteError, r"resize.*np\.resize"),
+    "setflags": (lambda t: t.setflags(write=False), WriteError, r"setflags.*\.numpy\(\)"),
+    "flags": (lambda t: setattr(t.flags, "writeable", False), WriteError, r"flags.*\.numpy\(\)"),
+    "flags by name": (lambda t: t.flags.__setitem__("WRITEABLE", True), WriteError, r"flags.*\.numpy\(\)"),
+    "to_device": (lambda t: t.to_device("gpu"), ValueError, r"to_device.*'cpu'.*'gpu'"),
 }
 
 
-def test_every_public_name_of_an_array_is_there_or_left_out_for_a_reason():
-    array = np.zeros((1, 1))  # NumPy 2.0 lists names that it no longer has: they raise
-    names = {name for name in dir(array) if not name.startswith("_") and hasattr(array, name)}
-    missing = {name for name in names if not hasattr(tg.Tensor, name)}
-    assert missing <= set(ABSENT), missing - set(ABSENT)
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_goes_past_the_tape_to_the_memory_raises_and_says_what_to_do_instead(what):
+    ask, error, message = REFUSED[what]
+    t = tg.tensor([1.0, 2.0])
+    with pytest.raises(error, match=message) as caught:
+        ask(t)
+    assert isinstance(caught.value, tg.TapegradError) or what == "to_device"
+    np.testing.assert_array_equal(t.numpy(), [1.0, 2.0])
 
 
-@pytest.mark.parametrize("name", ["view", "flags", "anything"])
-def test_a_name_that_is_not_there_is_an_attribute_error(name):
-    with pytest.raises(AttributeError, match=name):
-        getattr(tg.tensor([1.0]), name)
+def test_libraries_that_ask_whether_a_name_is_there_are_told_no():
+    assert not hasattr(tg.tensor([1.0]), "ctypes")
+    with pytest.raises(AttributeError, match="anything"):
+        _ = tg.tensor([1.0]).anything
+
+
+@pytest.mark.parametrize(
+    "program",
+    [lambda x: x, lambda x: x.T, lambda x: x[:, ::2], lambda x: x[0], lambda x: np.sum(x)],
+    ids=["whole", "transposed", "columns", "row", "scalar"],
+)
+@pytest.mark.parametrize("written", [False, True])
+def test_flags_are_those_of_the_array(program, written):
+    array = np.ones((2, 4))
+    base = tg.tensor(array) * 1.0
+    t = program(base)
+    if written:
+        base[0, 0] = 2.0
+    for name in ("C_CONTIGUOUS", "F_CONTIGUOUS", "ALIGNED"):
+        assert t.flags[name] == getattr(t.flags, name.lower()) == program(array).flags[name]
+        assert f"{name} : {t.flags[name]}" in repr(t.flags)
+
+
+def test_flags_say_what_cannot_be_written_to():
+    y = tg.tensor([1.0, 2.0]) * 1.0
+    assert y.flags.writeable
+    assert not np.broadcast_to(y, (3, 2)).flags.writeable
+
+
+def test_a_tensor_is_on_the_cpu():
+    t = tg.tensor([1.0, 2.0])
+    assert t.device == "cpu"
+    assert t.to_device("cpu") is t
+
+
+@pytest.mark.parametrize("kind", [(), (np.float64,), ("f8",)], ids=str)
+def test_a_view_of_the_same_dtype_is_a_view(kind):
+    x = tg.tensor([1.0, 2.0, 3.0])
+    y = x * 2
+    z = y.view(*kind)
+    z[0] = 0.0
+    np.testing.assert_array_equal(y.numpy(), [0.0, 4.0, 6.0])
+    np.sum(y * z).backward()
+    np.testing.assert_array_equal(x.grad, [0.0, 16.0, 24.0])
+
+
+def test_dumps_and_files_hold_the_value_as_numpy_writes_it(tmp_path):
+    array = np.array([[1.5, -2.5], [3.5, 0.25]])
+    y = tg.tensor(array) * 1.0
+    np.testing.assert_array_equal(pickle.loads(y.dumps()), array)
+    y.dump(tmp_path / "dumped")
+    np.testing.assert_array_equal(np.load(tmp_path / "dumped", allow_pickle=True), array)
+    y.tofile(tmp_path / "bytes")
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "bytes"), array.ravel())
+    y.tofile(tmp_path / "text", sep=" ", format="%.2f")
+    assert (tmp_path / "text").read_text() == "1.50 -2.50 3.50 0.25"
 
 
 METHODS = {

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad.testing import check_grads
 
 
 def test_piecewise_calls_a_function_only_on_its_part() -> None:
@@ -29,6 +30,36 @@ def test_where_conditions_overlap_the_last_counts() -> None:
     np.testing.assert_array_equal(y.numpy(), np.piecewise(a, conditions, functions))
     np.sum(y).backward()
     np.testing.assert_array_equal(x.grad, [2.0, -1.0, -1.0])
+
+
+def test_overlapping_conditions_on_whole_rows_have_both_derivatives() -> None:
+    a = np.random.default_rng(0).standard_normal((4, 2))
+    conditions = [np.array([True, True, False, False]), np.array([False, True, True, False])]
+
+    def f(x: object) -> object:
+        return np.piecewise(x, conditions, [lambda v: v**3 * np.sum(v), np.exp])  # type: ignore[call-overload]
+
+    check_grads(f, a, order=2)
+    np.testing.assert_array_equal(f(tg.tensor(a)).numpy(), f(a))  # type: ignore[attr-defined]
+
+
+def test_a_function_may_write_to_its_part() -> None:
+    def capped(v: object) -> object:
+        v[v > 2] = 2.0  # type: ignore[index, operator]
+        return v
+
+    x = tg.tensor([1.0, 3.0, -1.0])
+    y = np.piecewise(x, [x > 0], [capped])
+    np.sum(y).backward()
+    assert y.tolist() == [1.0, 2.0, 0.0]
+    assert x.tolist() == [1.0, 3.0, -1.0]
+    assert x.grad.tolist() == [1.0, 0.0, 0.0]
+
+
+def test_conditions_of_another_shape_are_numpys_error() -> None:
+    for x in (np.ones(3), tg.tensor([1.0, 2.0, 3.0])):
+        with pytest.raises(IndexError):
+            np.piecewise(x, [np.array([True, False])], [np.sin])
 
 
 def test_a_tensor_may_be_the_value_of_a_part() -> None:

@@ -104,3 +104,12 @@ def test_errors_are_numpys() -> None:
         np.select([x > 0, x > 1], [x])
     with pytest.raises(tg.TapegradError, match="out="):
         np.choose([0, 1], [x, x], out=np.zeros(2))
+
+
+def test_from_an_empty_array_places_out_of_range_may_be_taken_as_numpy_has_it() -> None:
+    x = tg.tensor(np.zeros((0, 2)))
+    for y in (np.take(x, [2, 5], axis=1), x.take(-7, 1), np.take_along_axis(x, np.full((0, 3), 9), axis=1)):
+        assert y.size == 0
+        y.backward(np.zeros(y.shape), create_graph=True)
+        assert x.grad.shape == (0, 2)
+        x.grad = None

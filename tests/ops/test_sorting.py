@@ -51,6 +51,17 @@ def test_sort_finds_the_stable_order_however_many_are_equal(levels: Any, shape: 
     np.testing.assert_array_equal(np.take_along_axis(x.grad, np.argsort(a, axis=-1, kind="stable"), -1), g)
 
 
+RUNS = np.arange(3000.0) // 7
+
+
+@pytest.mark.parametrize("a", [RUNS, -RUNS, np.roll(RUNS, 900), np.append(RUNS, [np.nan, 3.0])], ids=range(4))
+def test_what_rises_or_falls_over_long_stretches_has_its_stable_order(a: Any) -> None:
+    g = np.random.default_rng(0).standard_normal(a.size)
+    x = tg.tensor(a)
+    np.sort(x).backward(g)
+    np.testing.assert_array_equal(x.grad[np.argsort(a, kind="stable")], g)
+
+
 def test_nans_come_last_in_the_order_they_come_in() -> None:
     given = gradient(np.sort, [np.nan, 2.0, np.nan, 1.0, np.nan], WEIGHTS)
     np.testing.assert_array_equal(given, [3, 2, 4, 1, 5])

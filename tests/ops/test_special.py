@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import mpmath
@@ -12,6 +13,7 @@ import pytest
 from scipy import special
 
 import tapegrad as tg
+from tapegrad import support
 from tapegrad.errors import NotDifferentiableError, RegistrationError
 from tapegrad.kinds import name_of
 from tapegrad.ops.special import polygamma, repeated_erfcx
@@ -263,6 +265,30 @@ def test_an_order_that_does_not_record_is_taken_in_every_form(function: Any, ord
 def test_a_foreign_ufunc_without_a_rule_names_itself_and_its_module() -> None:
     with pytest.raises(NotDifferentiableError, match=r"^scipy\.special\.struve can't be differentiated"):
         special.struve(1.0, tg.tensor([1.0, 2.0]))
+
+
+def test_the_zeta_function_is_named_as_it_is_called() -> None:
+    x = tg.tensor([1.5, 2.0])
+    with pytest.raises(NotDifferentiableError, match=r"^scipy\.special\.zeta can't be differentiated: .*closed form"):
+        special.zeta(x)
+    with pytest.raises(NotDifferentiableError, match=r"^scipy\.special\.zeta: .*operand 0"):
+        special.zeta(x, 2.0)
+    with tg.Tape() as tape:
+        special.zeta(2.0, x)
+    assert [fact.primitive for fact in tape] == ["scipy.special.zeta"]
+    with tg.no_grad():
+        np.testing.assert_array_equal(special.zeta(x).numpy(), special.zeta(x.numpy()))
+
+
+def test_the_readme_has_a_row_for_each_and_keeps_them_where_there_is_no_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    ours = {known.name for known in TABLE.values() if isinstance(known.function, np.ufunc) and "scipy" in known.name}
+    assert {f"scipy.special.{name}" for name in ("erf", "jv", "zeta", "rel_entr")} <= ours
+    assert {row.name for row in support.rows_of_scipy()} == ours
+    assert all(f"\n| `{name}` | primitive |" in readme for name in ours)
+    monkeypatch.setattr(support, "SPECIAL", None)
+    table = "<!-- scipy -->\n| `scipy.special.erf` |\n<!-- /scipy -->"
+    assert support.renewed(f"before\n{table}\nafter") == f"before\n{table}\nafter"
 
 
 def test_a_second_rule_is_refused_and_a_first_one_taken() -> None:

@@ -124,3 +124,22 @@ def test_a_tape_names_variances_by_what_was_called() -> None:
         np.var(x)
         np.std(x)
     assert [fact.primitive.split()[0] for fact in tape] == ["np.var", "np.std"]
+
+
+@pytest.mark.parametrize("function", [np.var, np.std])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.complex128])
+def test_into_an_array_of_another_dtype_goes_numpys_value_to_the_last_bit(function: Any, dtype: Any) -> None:
+    # NumPy adds up, divides and takes the root in the dtype of out=; a value cast at the end differs in the last bit.
+    data = np.random.default_rng(0).normal(3.0, 5.0, (50, 8)).astype(np.float32)
+    for axis, ddof in ((0, 0), (1, 1)):
+        shape = function(data, axis=axis).shape
+        x, right = tg.tensor(data), function(data, axis, None, np.zeros(shape, dtype), ddof)
+        by_place = function(x, axis, None, np.zeros(shape, dtype, like=x), ddof)
+        by_name = function(x, axis=axis, ddof=ddof, out=np.zeros(shape, dtype, like=x))
+        for y in (by_place, by_name):
+            assert y.dtype == dtype
+            np.testing.assert_array_equal(y.numpy(), right)
+        by_name.real.sum().backward()
+        plain = gradient(lambda t, axis=axis, ddof=ddof: function(t, axis=axis, ddof=ddof).sum(), data)
+        eps = max(float(np.finfo(d).eps) for d in (dtype, data.dtype))
+        np.testing.assert_allclose(x.grad, plain, rtol=8 * eps, atol=eps)

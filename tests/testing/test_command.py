@@ -150,6 +150,8 @@ def test_what_is_known_well_enough_is_only_counted(monkeypatch: pytest.MonkeyPat
     [
         (("fuzz", "--only", "sums"), "no family and no function is called 'sums'"),
         (("fuzz", "--lines", "0"), "--lines is at least 1"),
+        (("fuzz", "--programs", "0"), "--programs is how many to run"),
+        (("fuzz", "--minutes", "0"), "--minutes is how long to run"),
         (("fuzz", "--import", "no_such_module"), "no_such_module"),
         (("write", "numpy.sin"), "write package.module:function, with a colon"),
         (("write", "numpy:sine"), "numpy has no 'sine'"),

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from hypothesis.errors import FailedHealthCheck, Unsatisfiable
 
 import tapegrad as tg
 from tapegrad import containers
@@ -413,6 +414,13 @@ def test_a_strategy_draws_the_arguments() -> None:
     assert laws(np.log, given=arrays, only=["rows_agree"]).held == ("rows_agree",)
     with pytest.raises(GradientError, match="2u - 3v"):
         laws(plant(lambda x: x * 2, lambda g, _y, _x: 2 * g + 1), given=arrays, only=["pullback_is_linear"])
+
+
+def test_what_to_change_is_said_where_examples_are_too_few() -> None:
+    none = st.floats(0.5, 2.0).filter(lambda _x: False)
+    with pytest.raises((FailedHealthCheck, Unsatisfiable)) as caught:
+        laws(np.log, given=none, only=["rows_agree"])
+    assert "make what is valid rather than filter" in "".join(caught.value.__notes__)
 
 
 def test_what_differences_cant_tell_is_said() -> None:

@@ -334,14 +334,25 @@ def test_gmres_needs_fewer_sweeps_than_a_matrix() -> None:
 # -------------------------------- what can't be
 
 
-def test_an_equation_without_a_root_is_named() -> None:
-    with pytest.raises(ConvergenceError, match="root"):
-        tg.root(lambda x: x**2 + 1, 1.3)
+@pytest.mark.parametrize(
+    ("residual", "x0", "message"),
+    [
+        (lambda x: x**2 + 1, 1.3, r"no root found.*residual is 1\b.*begin elsewhere, or pass solver="),
+        (lambda x: x**2 + 1, 0.0, r"singular .* at a point that Newton's method came to.*perhaps there is no root"),
+        (lambda x: 0 * x + 1, 0.0, r"singular .* at a point that Newton's method came to.*perhaps there is no root"),
+        (lambda x: np.stack([x[0] + x[1], x[0] + x[1] - 1]), np.ones(2), r"singular .* came to"),
+        (np.exp, 0.0, r"no root found in 100 steps.*max \|x\| = 100 .*the last step, 1, .*max_iterations"),
+        (lambda x: x - 0.5 * x**2 * np.sign(x), 1.0, r"singular .* came to"),
+    ],
+)
+def test_an_equation_whose_root_is_not_found_says_why_and_what_to_try(residual: Any, x0: Any, message: str) -> None:
+    with pytest.raises(ConvergenceError, match=f"^root: .*{message}"):
+        tg.root(residual, x0)
 
 
-def test_an_iteration_that_goes_on_names_iterations_residual_and_tolerance() -> None:
+def test_an_iteration_that_goes_on_names_iterations_change_and_tolerance() -> None:
     with pytest.raises(
-        ConvergenceError, match=r"in 20 iterations: the residual is 2\.400e\+00, the tolerance 1\.0e-06"
+        ConvergenceError, match=r"in 20 iterations: the last one changed x.* by 2\.4, .* the tolerance, 1\.0e-06"
     ):
         tg.fixed_point(lambda x: 1.0 - x, 0.2 - 0.9, max_iterations=20, tolerance=1e-6)
     with pytest.raises(ConvergenceError, match="iterations"):
@@ -352,7 +363,7 @@ def test_an_iteration_that_goes_on_names_iterations_residual_and_tolerance() -> 
 def test_a_singular_jacobian_is_named(n: int) -> None:
     a = tg.tensor(np.zeros(n))
     x = tg.root(lambda x, a: x**2 - a, np.zeros(n), a)
-    with pytest.raises(ConvergenceError, match="singular"):
+    with pytest.raises(ConvergenceError, match=r"singular .*at the solution, which is no differentiable function"):
         np.sum(x).backward()
     assert a.grad is None
 

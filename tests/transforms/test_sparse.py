@@ -1,7 +1,9 @@
 """Sparse Jacobians and Hessians against dense ones, and patterns against what is numerically not 0."""
 
+import copy
 import math
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tapegrad as tg
+from tapegrad import recording
 from tapegrad.kinds import Primitive
 from tapegrad.primitive import complete
 from tapegrad.testing.check import parts_of
@@ -46,6 +49,12 @@ def written(x: Any) -> Any:
     y[5:] += 2 * x[:-5]
     grid(y)[::2, 1] = x[3]
     return y * y
+
+
+def cut_off(x: Any) -> Any:
+    y = x * x
+    y[x < 0] = 0
+    return y
 
 
 def of_a_view(x: Any) -> Any:
@@ -101,6 +110,7 @@ EXACT: dict[str, Function] = {
     "conv2d of groups": lambda x: tg.nn.conv2d(np.reshape(x, (1, 4, 3, 2)), W, groups=2),
     "avg_pool2d": lambda x: tg.nn.avg_pool2d(np.reshape(x, (2, 1, 3, 4)), 2, 1),
     "constant matrix": lambda x: M @ x,
+    "tensor made of constants": lambda x: np.tri(N, N, -20, like=x) @ x + np.zeros_like(x),
     "by a constant matrix": lambda x: grid(x) @ M[:, :6].T,
     "product of matrices": lambda x: grid(x)[:, :4] @ grid(x)[:, 2:].T[:, :3],
     "einsum": lambda x: np.einsum("ij,kj->ik", grid(x)[:2], grid(x)[2:]),
@@ -108,6 +118,11 @@ EXACT: dict[str, Function] = {
     "determinants of a stack": lambda x: np.linalg.det(np.reshape(x, (6, 2, 2))),
     "where": lambda x: np.where(x > 0, x, x[::-1]),
     "masked product": lambda x: x * (x > 0),
+    "where of values": lambda x: np.where(np.isnan(x) | (x.numpy() > 0), x[0], x),
+    "select": lambda x: np.select([x < 0, x > 0], [x, x[::-1]]),
+    "signs": lambda x: np.sign(x) * x[::-1] + np.floor(x) * x,
+    "scaled by a maximum that is constant": lambda x: x / tg.stop_gradient(np.max(np.abs(x))),
+    "writes by a mask": lambda x: cut_off(x),
     "maximum": lambda x: np.maximum(x[1:], x[:-1]),
     "interp": lambda x: np.interp(x, np.arange(-4.0, 5.0), np.arange(9.0) ** 2),
     "cast": lambda x: x.astype(np.float32)[1:],
@@ -124,6 +139,7 @@ EXACT: dict[str, Function] = {
 ROWS = np.kron(np.eye(4, dtype=bool), np.ones((1, 6), bool))  # a result for each row of the grid
 COLUMNS = np.kron(np.ones((1, 4), bool), np.eye(6, dtype=bool))
 ALL_OF_ROWS = np.kron(np.eye(4, dtype=bool), np.ones((6, 6), bool))
+EVERY_ROW = np.kron(np.ones((4, 4), bool), np.eye(6, dtype=bool))
 DENSE: dict[str, tuple[Function, Any]] = {
     "sort": (lambda x: np.sort(grid(x)), ALL_OF_ROWS),
     "partition": (lambda x: np.partition(grid(x), 2, axis=1), ALL_OF_ROWS),
@@ -133,9 +149,13 @@ DENSE: dict[str, tuple[Function, Any]] = {
     "quantile": (lambda x: np.quantile(grid(x), 0.3, axis=0), COLUMNS),
     "argsort": (lambda x: np.take_along_axis(grid(x), np.argsort(grid(x), axis=1), 1), ALL_OF_ROWS),
     "argmax": (lambda x: grid(x)[np.arange(4), np.argmax(grid(x), axis=1)], ROWS),
-    "order of rows": (lambda x: grid(x)[np.argsort(x[:4])], np.kron(np.ones((4, 4), bool), np.eye(6, dtype=bool))),
-    "fft": (lambda x: np.fft.fft(grid(x), axis=0).real, np.kron(np.ones((4, 4), bool), np.eye(6, dtype=bool))),
-    "data-dependent branch": (lambda x: x[np.array([0, 1])] if x[0] > 0 else np.sin(x)[2:4], np.ones((2, N), bool)),
+    "order of rows": (lambda x: grid(x)[np.argsort(x[:4])], EVERY_ROW),
+    "fft": (lambda x: np.fft.fft(grid(x), axis=0).real, EVERY_ROW),
+    "numpy": (lambda x: grid(x)[x.detach().numpy()[:4].argsort()], EVERY_ROW),
+    "elements by order": (lambda x: x[np.argsort(x)][:2], np.ones((2, N), bool)),
+    "list of places": (lambda x: x[[np.argmin(x), 3]], np.ones((2, N), bool)),
+    "masks of an axis": (lambda x: np.sum(grid(x), axis=1, where=grid(x) > 0), ROWS),
+    "constant matrix": (lambda x: (x[:3, None] > x[:6]) @ x[:6], np.repeat([np.arange(N) < 6], 3, 0)),
 }
 
 
@@ -193,6 +213,7 @@ def function_of(trial: Trial) -> tuple[Function, Callable[[], Any]]:
     return f, lambda: np.concatenate([np.zeros(0), *(array.ravel() for array in trial.draw(random, np.float64))])
 
 
+@pytest.mark.filterwarnings("ignore::tapegrad.errors.DensePatternWarning")
 @pytest.mark.parametrize("known", checked(), ids=lambda known: known.name)
 def test_pattern_of_every_rule_is_never_too_small(known: Any) -> None:
     for trial in trials_of(known):
@@ -205,6 +226,17 @@ def test_pattern_of_every_rule_is_never_too_small(known: Any) -> None:
                 # Of functions whose output depends on the data in shape, there is no more than one point.
                 assert point is other or jacobian.shape == pattern.shape
                 assert jacobian.shape != pattern.shape or (pattern | (jacobian == 0)).all(), trial
+
+
+@pytest.mark.filterwarnings("ignore::tapegrad.errors.DensePatternWarning")
+@pytest.mark.parametrize("known", [k for k in checked() if k.cases.order > 1], ids=lambda known: known.name)
+def test_pattern_of_the_gradient_of_every_rule_is_never_too_small(known: Any) -> None:
+    f, draw = function_of(next(iter(trials_of(known))))
+    gradient = tg.grad(lambda x: np.sum(np.sin(f(x))))
+    with np.errstate(all="ignore"):
+        pattern = tg.sparsity(gradient, draw()).toarray()
+        hessian = tg.jacobian(gradient)(draw())
+    assert hessian.shape != pattern.shape or (pattern | (hessian == 0)).all()
 
 
 def test_every_name_that_links_are_written_down_for_is_one_of_a_rule() -> None:
@@ -231,6 +263,14 @@ STEPS: dict[str, Function] = {
     "ordered": lambda x: x[np.argsort(x)],
     "differences": lambda x: np.diff(x, append=0.0),
     "written": lambda x: _filled(x),
+    "by order of values": lambda x: x[x.detach().numpy().argsort()[::-1]],
+    "by the largest": lambda x: x * x[np.argmax(x * x)],
+    "cut off": lambda x: np.where(x > 0, x, 0.1 * x[::-1]),
+    "written by order": lambda x: _permuted(x, np.argsort(np.sin(x))),
+    "by a matrix of comparisons": lambda x: (x.numpy() < np.arange(x.size)[:, None] / 4) @ x,
+    "gradient": lambda x: tg.grad(lambda z: np.sum(np.sort(z)[1:] * z[np.argsort(z)][:-1]))(x),
+    "branch": lambda x: x[::-1] if x[0] > 0 else np.cos(x),
+    "number": lambda x: x * x[int(np.argmin(x))],
 }
 
 
@@ -238,6 +278,13 @@ def _filled(x: Any) -> Any:
     y = np.zeros(x.size, like=x)
     y[::2] = x[: y[::2].size]
     y[1:] += x[:-1]
+    return y
+
+
+def _permuted(x: Any, order: Any) -> Any:
+    y = x * 1
+    y[order] = x
+    y[order[:2]] += y[order[1:3]]
     return y
 
 
@@ -258,15 +305,18 @@ def programs(draw: Any) -> Function:
     return program
 
 
-@settings(max_examples=40)
+@pytest.mark.filterwarnings("ignore::tapegrad.errors.DensePatternWarning")
+@settings(max_examples=60)
 @given(programs(), st.integers(0, 1000))
 def test_pattern_is_never_too_small(program: Function, seed: int) -> None:
     random = np.random.default_rng(seed)
     points = [random.standard_normal(8) for _ in range(5)]
-    pattern = tg.sparsity(program, points[0]).toarray()
-    assert (pattern | ~met(program, points)).all()
+    for f in (program, tg.grad(lambda x: np.sum(np.sin(program(x))))):
+        pattern = tg.sparsity(f, points[0]).toarray()
+        assert (pattern | ~met(f, points)).all()
 
 
+@pytest.mark.filterwarnings("ignore::tapegrad.errors.DensePatternWarning")
 @given(programs(), st.integers(0, 1000))
 def test_sparse_derivatives_of_random_programs_are_the_dense_ones(program: Function, seed: int) -> None:
     x = np.random.default_rng(seed).standard_normal(8)
@@ -278,6 +328,197 @@ def test_sparse_derivatives_of_random_programs_are_the_dense_ones(program: Funct
 
     sparse, dense = tg.hessian(loss, sparsity=True)(x).toarray(), tg.hessian(loss)(x)
     np.testing.assert_allclose(sparse, dense, rtol=1e-9, atol=1e-9 * np.abs(dense).max())
+
+
+# ---------------------------------------------------------------- what depends on values, seen or not
+
+
+def to_a_buffer(x: Any) -> Any:
+    buffer = np.zeros(N, like=x)
+    buffer[:] = x.detach()
+    buffer[buffer < 0] = 0
+    return x[np.argsort(buffer)]
+
+
+def without_recording(x: Any) -> Any:
+    with tg.no_grad():
+        y = 2 * x
+    return x[np.argsort(y)]
+
+
+def permuted(x: Any) -> Any:
+    y = np.zeros(N, like=x)
+    order = np.argsort(x)
+    y[order] = x[::-1]
+    y[order[:3]] += y[order[2:5]]
+    return y * x
+
+
+@tg.primitive(residuals=True)
+def ascending(x: Any) -> Any:
+    order = np.argsort(x)
+    return x[order], order
+
+
+@tg.defvjp(ascending)
+def ascending_vjp(g: Any, _y: Any, _x: Any, *, residuals: Any) -> Any:
+    return g[np.argsort(residuals)]
+
+
+# Their patterns hold at every point, without a warning.
+FOLLOWED: dict[str, Function] = {
+    "argsort": lambda x: x[np.argsort(x)],
+    "lexsort": lambda x: x[np.lexsort((x,))],
+    "argmax": lambda x: x * x[np.argmax(x)],
+    "one after the other": lambda x: np.stack([x[i] for i in np.argsort(x)]),
+    "computed indices": lambda x: x[(np.argsort(x) + 1) % N],
+    "rounded": lambda x: x[np.clip(np.round(3 * x), 0, N - 1).astype(int)],
+    "take": lambda x: np.take(x, np.argsort(x)[:3]),
+    "take_along_axis": lambda x: np.take_along_axis(x, np.argsort(x), 0) * x,
+    "detach and numpy": lambda x: x[x.detach().numpy().argsort()],
+    "numpy of a leaf": lambda x: x[np.argsort(x.numpy() + 1)],
+    "copies": lambda x: x[np.argsort(copy.deepcopy(tg.tensor(x.detach())))],
+    "stop_gradient": lambda x: x[np.argsort(tg.stop_gradient(x) * 2)],
+    "no_grad": without_recording,
+    "a buffer": to_a_buffer,
+    "places to write to": permuted,
+    "a matrix": lambda x: (x.numpy()[:, None] > x.numpy()) @ np.sin(x),
+    "a mask on the diagonal": lambda x: np.diag(x.detach() > 0) @ x,
+    "an axis": lambda x: np.sum(np.reshape(x[:9], (3, 3)), axis=np.argmin(x[:2])),
+    "a gradient's order": lambda x: x[np.argsort(tg.grad(lambda z: np.sum(z**3))(x))],
+    "the order of a gradient by values": lambda x: x[np.argsort(tg.grad(lambda z: np.sum(z**3))(x.numpy()))],
+    "in a gradient": lambda x: tg.grad(lambda z: np.sum(z[np.argsort(z)] ** 2 * z))(x),
+    "in a tangent": lambda x: tg.jvp(lambda z: z[np.argsort(z)] ** 2 * z, (x,), (np.arange(1.0, N + 1),))[1],
+    "in a Jacobian": lambda x: np.sum(tg.jacobian(lambda z: z[np.argsort(z)] ** 2)(x), axis=0),
+    "in a checkpoint": lambda x: tg.checkpoint(lambda z: z[np.argsort(z)])(x),
+    "straight_through": lambda x: x[tg.straight_through(np.argsort, lambda _z: 1)(x)],
+    "a user's primitive": ascending,
+    "sort": lambda x: np.sort(x)[1:] * np.sort(x)[:-1],
+    "largest": lambda x: x * np.max(x),
+}
+# What gets away: to Python, to a plain array, or as a length. The pattern is dense, and a warning says where.
+LOST: dict[str, tuple[Function, str]] = {
+    "branch": (lambda x: x[1:] if x[0] > 0 else x[:-1] * x[3], r"bool\(\)"),
+    "loop": (lambda x: x[0] * next(i for i in range(N) if x[i] == np.max(x)) * x, r"bool\(\)"),
+    "any": (lambda x: x if (x > 0).any() else x[::-1], r"bool\(\)"),
+    "allclose": (lambda x: x if np.allclose(x, 1) else x[::-1], r"bool\(\)"),
+    "max of Python's": (lambda x: x * max(x), r"bool\(\)"),
+    "sorted by Python": (lambda x: np.stack(sorted(x, key=lambda t: t.item())), r"\.item\(\)"),
+    "int": (lambda x: x * x[int(np.argmax(x))], r"int\(\)"),
+    "float": (lambda x: x * float(x.detach()[0]) * (x[1] if float(x.detach()[0]) > 0 else 1), r"float\(\)"),
+    "list": (lambda x: x[np.argsort(x).tolist()], r"\.tolist\(\)"),
+    "length of a slice": (lambda x: np.sum(x[: np.argmax(x) + 1]) * x, "an index in Python"),
+    "plain array": (lambda x: x[np.asarray(np.argsort(x))], "NumPy's conversion to an array"),
+    "plain buffer": (lambda x: x[np.copyto(into := np.zeros(N, int), np.argsort(x)) or into], r"np\.copyto"),
+    "table": (lambda x: np.arange(N)[np.argsort(x)] * x, "an index in Python"),
+    "mask": (lambda x: np.sum(x[x > 0]) * x, "a mask, which selects as many elements"),
+    "mask of a written array": (lambda x: np.sum(cut_off(x)[x > 0]) * x, "a mask, which selects as many elements"),
+    "nonzero": (lambda x: np.sum(x[np.nonzero(x > 0)]) * x, r"np\.nonzero, which gives as many elements"),
+    "unique": (lambda x: np.unique(x)[:3], r"np\.unique, which gives as many elements"),
+    "repeat": (lambda x: np.repeat(x, 1 + (x > 0))[:N], r"np\.repeat, which gives as many elements"),
+    "histogram": (lambda x: np.histogram(x, 3, weights=x)[0], "a function of NumPy's"),
+    "a gradient that isn't recorded": (lambda x: x[order_of_gradient(x)], "a gradient that isn't recorded"),
+    "backward": (lambda x: x[order_by_backward(x)], r"backward\(\) without create_graph=True"),
+    "integers that a rule keeps": (tg.grad(lambda x: np.sum(ascending(x) ** 3)), "whose residuals are integers"),
+    "a sparse matrix": (
+        lambda x: tg.jacobian(lambda z: z**2, sparsity=np.eye(N))(x.numpy()).data * x,
+        "jacobian with a sparsity pattern",
+    ),
+    "another pattern": (lambda x: x * tg.sparsity(np.sin, x.numpy()).nnz, "a pattern that is found inside"),
+}
+
+
+def order_of_gradient(x: Any) -> Any:
+    with tg.no_grad():
+        return np.argsort(tg.grad(lambda z: np.sum(z**3))(x))
+
+
+def order_by_backward(x: Any) -> Any:
+    z = tg.tensor(x.detach())
+    np.sum(z**3).backward()
+    return np.argsort(z.grad)
+
+
+def loss_of(f: Function) -> Function:
+    def loss(x: Any) -> Any:
+        y = f(x)
+        return np.sum(np.sin(y) * np.linspace(1, 2, y.size).reshape(y.shape))
+
+    return loss
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_the_pattern_of_what_looks_at_values_holds_at_every_point(name: str) -> None:
+    f = FOLLOWED[name]
+    for g in (f,) if name in ("a user's primitive", "an axis") else (f, tg.grad(loss_of(f))):
+        for x in POINTS[:2]:
+            assert (tg.sparsity(g, x).toarray() | ~met(g)).all()
+    np.testing.assert_allclose(tg.jacobian(f, sparsity=True)(X).toarray(), tg.jacobian(f)(X), rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_where_values_get_away_the_pattern_is_dense_and_a_warning_says_where(name: str) -> None:
+    f, how = LOST[name]
+    with pytest.warns(tg.errors.DensePatternWarning, match=f"^sparsity: .*{how}.* looked at .*test_sparse.py:"):
+        pattern = tg.sparsity(f, X)
+    assert pattern.toarray().all()
+    with pytest.warns(tg.errors.DensePatternWarning, match="^jacobian: "):
+        sparse = tg.jacobian(f, sparsity=True)(X).toarray()
+    np.testing.assert_allclose(sparse, np.reshape(tg.jacobian(f)(X), sparse.shape), rtol=1e-13, atol=1e-13)
+
+
+def test_values_that_do_not_depend_on_the_input_stay_what_they_are() -> None:
+    w, seen = tg.tensor(X[::-1]), []
+
+    def f(x: Any) -> Any:
+        positive, order = w > 0, np.argsort(w)
+        seen.extend([positive, order, bool(np.any(w)), int(np.argmax(w)), w.numpy(), x.shape, x.size])
+        return x[order[: len(order) // 2]] * (x[0] if positive[0] else 1) + x[: x.size // 2]
+
+    pattern = tg.sparsity(f, X).toarray()
+    assert [type(value) for value in seen] == [np.ndarray, np.ndarray, bool, int, np.ndarray, tuple, int]
+    np.testing.assert_array_equal(pattern, met(f))
+
+
+def test_a_function_runs_once_and_its_result_has_the_pattern_of_that_run() -> None:
+    random, runs = np.random.default_rng(0), []
+
+    def shuffled(x: Any) -> Any:
+        runs.append(random.permutation(N))
+        return x[runs[-1]] ** 2
+
+    tg.sparsity(shuffled, X)
+    assert len(runs) == 1
+    sparse = tg.jacobian(shuffled, sparsity=True)(X).toarray()
+    assert len(runs) == 2
+    np.testing.assert_array_equal(sparse, np.diag(2 * X)[runs[-1]])
+
+
+def test_an_error_under_a_tracer_says_so() -> None:
+    with pytest.raises(TypeError, match="unhashable") as caught:
+        tg.sparsity(lambda x: x * {0: 1.0}[np.argmax(x)], X)
+    assert "while tapegrad looked for a sparsity pattern" in caught.value.__notes__[0]
+
+
+def test_nothing_is_traced_outside_of_the_function() -> None:
+    x, seen = tg.tensor(X), []
+
+    def f(z: Any) -> Any:
+        thread = threading.Thread(target=lambda: seen.append(x > 0))
+        thread.start()
+        thread.join()
+        return z * 2
+
+    def failing(z: Any) -> Any:
+        raise KeyError(z.shape)
+
+    tg.sparsity(f, X)
+    with pytest.raises(KeyError):
+        tg.sparsity(failing, X)
+    for mask in (*seen, x > 0, np.argsort(x)):
+        assert type(mask) is np.ndarray
+    assert recording.STATE.get() is recording.ON
+    assert not recording.TRACERS
 
 
 # ---------------------------------------------------------------- problems that are met
@@ -507,28 +748,6 @@ def test_a_sparse_matrix_under_an_outer_derivative_is_refused() -> None:
 def test_constants_that_record_for_somebody_else_are_constants() -> None:
     w = tg.tensor(np.eye(N)[:3])
     np.testing.assert_array_equal(tg.sparsity(lambda x: w @ np.sin(x), X).toarray(), np.eye(N)[:3] != 0)
-
-
-def test_what_cannot_be_run_elsewhere_has_a_pattern_all_the_same() -> None:
-    def careful(x: Any) -> Any:
-        if (x.numpy() < 0).any():
-            raise ValueError("negative")
-        return np.sqrt(x[1:]) * x[np.array([0, 0, 1])]
-
-    pattern = tg.sparsity(careful, np.abs(X[:4])).toarray()
-    assert (pattern | ~met(careful, [np.abs(X[:4])])).all()
-
-
-def test_the_pattern_holds_on_both_sides_of_a_branch() -> None:
-    def f(x: Any) -> Any:
-        return np.sin(x) if x[0] > 0 else x * np.flip(x)
-
-    def g(x: Any) -> Any:
-        return np.sin(x) if x[0] > 0 else np.reshape(grid(x) * np.sum(grid(x), axis=1, keepdims=True), -1)
-
-    for x in (X, -X):
-        assert (tg.sparsity(f, x).toarray() | ~met(f)).all()
-        np.testing.assert_array_equal(tg.sparsity(g, x).toarray(), ALL_OF_ROWS)
 
 
 def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

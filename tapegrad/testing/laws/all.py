@@ -29,7 +29,7 @@ from tapegrad.testing.laws.ownership import (
     replay_is_recording,
     twice_is_the_same,
 )
-from tapegrad.testing.laws.subject import InapplicableError
+from tapegrad.testing.laws.subject import InapplicableError, explained
 
 Law = Callable[..., None]
 
@@ -197,4 +197,5 @@ def _draw(strategy: Any, ask: Callable[[Any], None]) -> None:
     def at(drawn: Any) -> None:
         ask(drawn)
 
-    at()
+    with explained():
+        at()

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,22 @@ Function = Callable[..., Any]
 
 class InapplicableError(TapegradError, ValueError):
     """A law that says nothing about this function, or about these arguments."""
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Where Hypothesis finds too few examples, it says so; what to change is added here."""
+    from hypothesis.errors import FailedHealthCheck, Unsatisfiable
+
+    try:
+        yield
+    except (FailedHealthCheck, Unsatisfiable) as error:
+        error.add_note(
+            "Too few examples were valid: make what is valid rather than filter what isn't. arrays_in(Domain(low, "
+            "high, avoid=(...))) keeps a distance from kinks and poles, matrices(kind) has matrices of a kind, and "
+            ".map(...) turns what was drawn into what fits"
+        )
+        raise
 
 
 class Subject:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tapegrad.testing.programs import calls, statements
+from tapegrad.testing.programs import calls, statements, writes
 from tapegrad.testing.programs.draft import Choices, Draft, Seeded, only_losses
 from tapegrad.testing.programs.program import Program
 
@@ -18,8 +18,8 @@ ATTEMPTS = 6  # to write a line, before another kind is tried
 
 # How often each kind of line is tried, in hundredths; a call of the table is what is left.
 WEIGHTS: tuple[tuple[Callable[[Draft], bool], int], ...] = (
-    (statements.view, 6),
-    (statements.write, 12),
+    (writes.view, 6),
+    (writes.write, 12),
     (statements.loop, 5),
     (statements.closure, 5),
     (statements.nested, 6),

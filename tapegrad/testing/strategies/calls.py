@@ -14,6 +14,7 @@ from tapegrad.errors import ArgumentError
 from tapegrad.kinds import Elementwise, Known, name_of
 from tapegrad.primitive import look_up
 from tapegrad.testing.draw import Trial, elementwise_trial, trials_of
+from tapegrad.testing.pullbacks import random_seeds, vjp
 from tapegrad.testing.strategies.arrays import OWNED, broadcastable_shapes, laid_out
 from tapegrad.testing.strategies.drawn import DrawnCall
 from tapegrad.testing.strategies.growth import IN_PLACE, KEPT, grown, is_public, is_valid, outcome
@@ -21,6 +22,7 @@ from tapegrad.testing.strategies.source import WIDEST, Source, is_special
 
 REALS = (np.float64, np.float32, np.float16, np.longdouble)
 COMPLEXES = (np.complex128, np.complex64, np.clongdouble)
+PLAIN = "fdFDbhilqBHILQ"  # dtypes that whatever takes float64 takes
 
 
 def calls(
@@ -111,7 +113,7 @@ def _calls(draw: st.DrawFn, recipe: Recipe) -> DrawnCall:
     # Nothing that is drawn ties with what the call holds itself.
     source = Source(draw, recipe.generic, beside=trial.constants)
     arrays = [_array(source, trial, k, kind) for k, kind in enumerate(kinds)]
-    if outcome(trial.run, arrays) is not None:
+    if outcome(trial.run, arrays) is not None or not _pulls_back(trial, arrays):
         # Not every function takes every dtype: half precision is none of LAPACK's. All take float64.
         arrays = [np.real(a).astype(np.float64 if np.dtype(np.float64) in dtypes else dtypes[0]) for a in arrays]
         wrong = outcome(trial.run, arrays)
@@ -119,7 +121,22 @@ def _calls(draw: st.DrawFn, recipe: Recipe) -> DrawnCall:
             reject()  # The call is valid, but not of these very values: a matrix that happens to be singular.
         if wrong is not None:
             raise ArgumentError(_complaint(trial, arrays, wrong))
-    return _made(trial, [laid_out(a, draw(st.sampled_from(recipe.layouts))) for a in arrays])
+    strewn = [laid_out(a, draw(st.sampled_from(recipe.layouts))) for a in arrays]
+    if not all(a.flags.c_contiguous for a in strewn) and outcome(trial.run, strewn) is not None:
+        strewn = arrays  # Not every call takes every layout: what follows memory, as order="K", is refused.
+    return _made(trial, strewn)
+
+
+def _pulls_back(trial: Trial, arrays: Sequence[NDArray[Any]]) -> bool:
+    """Whether the rule takes the dtypes, too: that of a product may call LAPACK."""
+    if all(a.dtype.char in PLAIN for a in arrays):
+        return True
+    try:
+        with np.errstate(all="ignore"):
+            vjp(trial.run, arrays, random_seeds(trial.run, arrays, np.random.default_rng(0)))
+    except TypeError:
+        return False
+    return True
 
 
 def _drawn_kinds(draw: st.DrawFn, count: int, dtypes: Sequence[np.dtype[Any]]) -> list[np.dtype[Any]]:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.borrowed import Watched
 from tapegrad.containers import leaves_of, rebuilt
-from tapegrad.dispatch import make
+from tapegrad.dispatch import callers_line, make
 from tapegrad.entries import POSITIONS, Entry
 from tapegrad.errors import ArgumentError
 from tapegrad.kinds import name_of
@@ -17,6 +16,7 @@ from tapegrad.recording import STATE
 from tapegrad.tensor import Tensor, lifted
 from tapegrad.transforms.arguments import require_callable
 from tapegrad.transforms.memory.checkpointing import own, recorded, run_checkpointed
+from tapegrad.transforms.memory.copies import copied
 from tapegrad.transforms.memory.draws import States, drawn, put_back, restore, sources_of, states_of
 from tapegrad.transforms.memory.items import Items, Totals
 from tapegrad.transforms.memory.reruns import Captured, Rerun, Trace, identity, mode_of, require_alike, sample
@@ -39,7 +39,9 @@ def checkpoint_chain(
     step : a function of its arguments and of what it closes over, which may draw from NumPy's generators. It may
         write to the state that it is given, but to nothing else that records
     state : a container of anything, with the tensors that a step is to be differentiated by; it isn't written to
-    xs : an item for each of n steps, each a container of anything: a sequence, or the rows of an array or tensor
+    xs : an item for each of n steps, each a container of anything: a sequence, or the rows of an array or tensor.
+        Of both, the values at the time of the call count: tensors may be written to later, arrays are copied as
+        ``checkpoint`` copies its arguments
     snapshots : how many states may be kept at a time, the first included, k >= 1. The steps evaluated
         only to get on from one are then as few as can be (Revolve), ``r n - C(k + r, r - 1)`` in all for the
         least r with ``n <= C(k + r, k)``, beside n recorded and the last one's value. None: about sqrt(n) are
@@ -66,8 +68,7 @@ def checkpoint_chain(
     require_callable("checkpoint_chain", step)
     if snapshots is not None and (not isinstance(snapshots, (int, np.integer)) or snapshots < 1):
         raise ArgumentError(f"checkpoint_chain: snapshots={snapshots!r}; at least one is needed, the first state")
-    watched: Watched = []
-    items = Items(xs, watched)
+    items = Items(xs)
     if not STATE.get().enabled or not items.n:
         with progress_bar(progress, "forward", items.n) as tick:
             for t in range(items.n):
@@ -75,7 +76,7 @@ def checkpoint_chain(
                 tick()
         return state
     chain = Chain(step, items, snapshots, disk, progress)
-    return chain.evaluate(state, watched)
+    return chain.evaluate(state)
 
 
 class Chain(Rerun):
@@ -96,6 +97,7 @@ class Chain(Rerun):
         "snapshots",
         "sources",
         "step",
+        "where",
     )
 
     def __init__(self, step: Callable[..., Any], items: Items, budget: int | None, disk: Any, progress: bool) -> None:
@@ -105,7 +107,7 @@ class Chain(Rerun):
         self.blocks = -(-items.n // self.block)
         self.budget = int(budget) if budget is not None else self.blocks
         self.folder = Folder(None if disk is True else disk) if disk else None
-        self.captured = Captured(self.name)
+        self.captured, self.where = Captured(self.name), callers_line()
         self.snapshots: list[Snapshot] | None = None  # those of the forward run, until a sweep takes them
         self.draws: States = []  # at the start, of the sources that the steps draw from
         self.made: list[int] = []
@@ -113,7 +115,7 @@ class Chain(Rerun):
 
     # -------------------------------- forward
 
-    def evaluate(self, state: Any, watched: Watched) -> Any:
+    def evaluate(self, state: Any) -> Any:
         """The last state, recorded where anything is to be differentiated by."""
         leaves, structure = leaves_of(state)
         self.sources = sources_of(self.step, [*leaves, self.items.steps])
@@ -136,7 +138,8 @@ class Chain(Rerun):
         for leaf in self.first.leaves:  # They are among the operands.
             if getattr(leaf, "records", False):
                 leaf.array = None
-        for i, result in zip(self.made, recorded(self, values, operands, parents, watched, np.zeros(())), strict=True):
+        results = recorded(self, values, operands, parents, np.zeros(()), self.where)
+        for i, result in zip(self.made, results, strict=True):
             leaves[i] = result
         return rebuilt(structure, leaves)
 
@@ -288,7 +291,7 @@ class Chain(Rerun):
         for start in range(0, self.items.n, length):
             stop = min(start + length, self.items.n)
             arguments = (self.step, state, self.items.part(start, stop, operands), start, stop)
-            state = run_checkpointed(self._run_part, arguments, {}, self.name)
+            state = run_checkpointed(self._run_part, arguments, {}, self.name, self.where)
         return leaves_of(state)[0]
 
     def _run_part(self, step: Callable[..., Any], state: Any, part: Any, start: int, stop: int) -> Any:
@@ -308,12 +311,12 @@ def cut_items(items: Items, t: int, operands: Sequence[Any]) -> Any:
 
 def _as_given(leaf: Any) -> Any:
     if not hasattr(leaf, "records"):
-        return leaf.copy() if type(leaf) is np.ndarray else leaf
+        return copied(leaf)
     return leaf.array if type(leaf.array) is Tensor else make(leaf.array, None)
 
 
 def _own_identity(leaf: Any) -> Any:
     if type(leaf) is not Tensor or leaf._entry is None:
-        return leaf.copy() if type(leaf) is np.ndarray else leaf
+        return copied(leaf)
     entry: Entry = identity(leaf._spec, leaf._entry)
     return make(leaf._value, entry, leaf._spec)

@@ -6,20 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.borrowed import COPIED, Watched, keep
 from tapegrad.containers import leaves_of, rebuilt
 from tapegrad.dispatch import callers_line, fact, make
-from tapegrad.entries import POSITIONS, Entry, leaf_of
+from tapegrad.entries import POSITIONS, Entry, Where, leaf_of
 from tapegrad.errors import UnexpectedArgumentError, WriteError
 from tapegrad.kinds import name_of
 from tapegrad.pieces import Step
 from tapegrad.recording import STATE
-from tapegrad.shapes import read_only
 from tapegrad.storage import Alias
 from tapegrad.tensor import Tensor, lifted
 from tapegrad.transforms.arguments import require_callable
+from tapegrad.transforms.memory.copies import fresh, kept
 from tapegrad.transforms.memory.draws import States, drawn, put_back, sources_of, states_of
-from tapegrad.transforms.memory.reruns import Captured, Rerun, Trace, identity, mode_of, require_alike, sample, watching
+from tapegrad.transforms.memory.reruns import Captured, Rerun, Trace, identity, mode_of, require_alike, sample
 from tapegrad.transforms.runs import held
 
 
@@ -35,12 +34,15 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     The memory of a call is that of its arguments and results; the price is one more run of ``f``. Calls may nest. At
     higher orders the derivative of ``f`` is itself run again rather than kept.
 
-    Tensors may be written to between the call and ``backward()``: the values at the time of the call count. So it
-    is with plain arrays among the arguments of up to 4 KiB, which are copied; of larger ones a change is
-    found by a fingerprint and raises. Where ``f`` itself turns out to have changed (a variable that it
-    closes over was bound anew, say), ChangedDataError is raised as well; it is told by the results, so a change that
-    leaves these as they were goes unseen. WriteError, where it writes to an argument.
-    UnexpectedArgumentError for an iterator, which can't be run through twice.
+    Tensors and plain arrays among the arguments may be written to between the call and ``backward()``: the values at
+    the time of the call count. Arrays are copied, except files that are mapped for reading (``numpy.memmap``). One
+    over 4 KiB that many calls are given is held once, and each call looks through it for changes; ``f`` can't
+    write to it when it is run again. As a tensor that doesn't record, it costs neither the copy nor the look.
+
+    Where ``f`` itself turns out to have changed (a variable that it closes over was bound anew, say), ChangedDataError
+    is raised; it is told by the results, so a change that leaves these as they were goes unseen. WriteError, where it
+    writes to an argument. UnexpectedArgumentError for an iterator, which can't be run through twice. What
+    ``f`` raises passes unchanged; in the sweep back with a note that says where it was called.
 
     >>> import numpy as np, tapegrad as tg
     >>> @tg.checkpoint
@@ -62,13 +64,15 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         if not STATE.get().enabled:
             return f(*args, **kwargs)
-        return run_checkpointed(f, args, kwargs, f"checkpoint: {name_of(f)}")
+        return run_checkpointed(f, args, kwargs, f"checkpoint: {name_of(f)}", callers_line())
 
     return checkpointed
 
 
-def run_checkpointed(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], name: str) -> Any:
-    """``f(*args, **kwargs)``, recorded as one entry. ``name`` is what errors call it."""
+def run_checkpointed(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], name: str, where: Where
+) -> Any:
+    """``f(*args, **kwargs)``, recorded as one entry. ``name`` is what errors call it, ``where`` the user's call."""
     call = Call(f, args, kwargs, name)
     draws = states_of(call.sources)
     start = next(POSITIONS)
@@ -88,8 +92,8 @@ def run_checkpointed(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[st
     if not parents:
         return out
     operands = [t._value for t in call.recording] + captured.specs()
-    known = Again(call, drawn(draws), captured, start, [(i, outs[i]) for i in made])
-    results = recorded(known, [own(outs[i]._value) for i in made], operands, parents, call.watched, np.zeros(()))
+    known = Again(call, drawn(draws), captured, start, [(i, outs[i]) for i in made], where)
+    results = recorded(known, [own(outs[i]._value) for i in made], operands, parents, np.zeros(()), where)
     for i, result in zip(made, results, strict=True):
         outs[i] = result
     return rebuilt(structure, outs)
@@ -109,14 +113,13 @@ def own(value: Any) -> Any:
 
 
 def recorded(
-    known: Step, values: Sequence[Any], operands: Sequence[Any], parents: Sequence[Entry], watched: Watched, y: Any
+    known: Step, values: Sequence[Any], operands: Sequence[Any], parents: Sequence[Entry], y: Any, where: Where
 ) -> list[Any]:
     """The results of a step with these values, as tensors.
 
     y : what the pull is handed for the output: an array or several, which come as tensors if the sweep records itself
     """
-    where = callers_line() if watching() else None
-    node: Entry = [next(POSITIONS), known, y, (), watched or None, where, *operands, *parents]
+    node: Entry = [next(POSITIONS), known, y, (), None, where, *operands, *parents]
     for tape in STATE.get().tapes:
         tape.observe(fact(node, values[0]))
     if len(values) == 1:
@@ -129,9 +132,8 @@ class Call:
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], name: str) -> None:
         self.f, self.name, self.keys = f, name, tuple(kwargs)
-        self.given: Any = [*args, *kwargs.values()]
+        self.given: list[Any] = [*args, *kwargs.values()]
         self.recording: list[Any] = []  # the tensors among the arguments, until the first run
-        self.watched: Watched = []
         self.arguments = []  # structure and leaves of each; a place holder for what records
         everything: list[Any] = []
         for argument in self.given:
@@ -141,16 +143,14 @@ class Call:
         self.sources = sources_of(f, everything)
 
     def _kept(self, leaf: Any) -> Any:
-        if type(leaf) is Tensor:
-            if leaf._entry is not None:
-                self.recording.append(leaf)
-                return _RECORDING
-            return make(leaf._value, None, leaf._spec)
+        if type(leaf) is Tensor and leaf._entry is not None:
+            self.recording.append(leaf)
+            return _RECORDING
         if hasattr(leaf, "__next__"):
             raise UnexpectedArgumentError(
                 f"{self.name} was given a {type(leaf).__name__}, which can be run through only once; pass a list"
             )
-        return keep(leaf, self.watched, watching()) if type(leaf) is np.ndarray else leaf
+        return kept(leaf)
 
     def run_first(self, tensors: Sequence[Any]) -> Any:
         """What the function returns, with these tensors in the place of those that record."""
@@ -160,12 +160,14 @@ class Call:
             if not any(leaf is _RECORDING for leaf in leaves):
                 arguments.append(argument)  # The user's own: lists may be added to.
             else:
-                arguments.append(rebuilt(structure, [next(following) if k is _RECORDING else k for k in leaves]))
+                pairs = zip(leaves, leaves_of(argument)[0], strict=True)
+                whole = [next(following) if k is _RECORDING else leaf for k, leaf in pairs]
+                arguments.append(rebuilt(structure, whole))
         return self._run(arguments)
 
     def forget_tensors(self) -> None:
         """Hold the values of the arguments only, from now on."""
-        self.recording, self.given = [], None
+        self.recording, self.given = [], []
 
     def run_again(self, tensors: Sequence[Any]) -> list[Any]:
         """The leaves of what it returns, once more."""
@@ -187,26 +189,18 @@ class Call:
 _RECORDING: Any = object()
 
 
-def fresh(leaf: Any) -> Any:
-    """A kept leaf, to be handed to a run that may write to it."""
-    if type(leaf) is Tensor:
-        return make(leaf._value, None, leaf._spec)
-    if type(leaf) is np.ndarray:
-        return leaf.copy() if leaf.nbytes <= COPIED else read_only(leaf)
-    return leaf
-
-
 class Again(Rerun):
     """What the tape knows of a checkpointed call: how to run it again, and pull back through that."""
 
-    __slots__ = ("call", "captured", "draws", "made", "samples", "specs", "start")
+    __slots__ = ("call", "captured", "draws", "made", "samples", "specs", "start", "where")
 
     def __init__(
-        self, call: Call, draws: States, captured: Captured, start: int, made: Sequence[tuple[int, Any]]
+        self, call: Call, draws: States, captured: Captured, start: int, made: Sequence[tuple[int, Any]], where: Where
     ) -> None:
         super().__init__(call.name)
         call.forget_tensors()
         self.call, self.draws, self.captured, self.start = call, draws, captured, start
+        self.where = where
         self.made = [i for i, _out in made]
         self.specs = [out._spec for _i, out in made]
         self.samples = [sample(out._value) for _i, out in made]
@@ -223,7 +217,9 @@ class Again(Rerun):
             def pulled(inputs: Sequence[Any], gs: Sequence[Any]) -> Any:
                 return self._pulled(inputs, gs, lift)
 
-            totals, others = run_checkpointed(pulled, (inputs, gs), {}, f"the derivative of {self.name}")
+            inputs = [make(a, None) if type(a) is np.ndarray else a for a in inputs]  # Nobody's but ours: no copies.
+            name = f"the derivative of {self.name}"
+            totals, others = run_checkpointed(pulled, (inputs, gs), {}, name, self.where)
         totals = [*totals, *(others.get(position) for position in self.captured.entries)]
         return ((parent, c) for parent, c in zip(wanted, totals, strict=True) if c is not None and parent is not None)
 

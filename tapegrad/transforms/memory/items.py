@@ -5,13 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.borrowed import Watched, keep
 from tapegrad.containers import Shape, leaves_of, rebuilt
-from tapegrad.dispatch import make
 from tapegrad.errors import DTypeError, UnexpectedArgumentError
 from tapegrad.tensor import Tensor
-from tapegrad.transforms.memory.checkpointing import fresh
-from tapegrad.transforms.memory.reruns import watching
+from tapegrad.transforms.memory.copies import fresh, kept
 
 
 class _Nested:
@@ -33,9 +30,8 @@ class Items:
     are operands of the entry, whose values (or tensors, where the sweep records itself) the methods are given.
     """
 
-    def __init__(self, xs: Any, watched: Watched) -> None:
+    def __init__(self, xs: Any) -> None:
         self.tensors: list[Any] = []
-        self.watched = watched
         self.rows: Any = None  # the array of which the items are rows
         self.stacked = False  # whether the rows are those of a recording tensor
         self.steps: Sequence[Any] = ()
@@ -58,24 +54,19 @@ class Items:
         if type(xs) is Tensor and xs._entry is not None:
             self.stacked = True
             self.tensors.append(xs)
-        elif type(xs) is Tensor:
-            self.rows = make(xs._value, None, xs._spec)
         else:
-            self.rows = keep(np.asarray(xs), self.watched, watching())
+            self.rows = kept(xs)
 
     def _kept(self, x: Any) -> Any:
         leaves, structure = leaves_of(x)
         slots = []
         for i, leaf in enumerate(leaves):
-            if type(leaf) is Tensor:
-                if leaf._entry is None:
-                    leaves[i] = make(leaf._value, None, leaf._spec)
-                else:
-                    slots.append(len(self.tensors))
-                    self.tensors.append(leaf)
-                    leaves[i] = _RECORDING
+            if type(leaf) is Tensor and leaf._entry is not None:
+                slots.append(len(self.tensors))
+                self.tensors.append(leaf)
+                leaves[i] = _RECORDING
             else:
-                leaves[i] = keep(leaf, self.watched, watching()) if type(leaf) is np.ndarray else leaf
+                leaves[i] = kept(leaf)
         return leaves[0] if structure is None and not slots else _Nested(structure, leaves, slots)
 
     def recording(self, t: int, operands: Sequence[Any]) -> list[Any]:

@@ -18,7 +18,7 @@ from tapegrad.errors import ChangedDataError, WriteError
 from tapegrad.kinds import Known
 from tapegrad.pieces import OPEN, READ, WRITE, Step
 from tapegrad.primitive import TABLE
-from tapegrad.recording import STATE, enable_grad
+from tapegrad.recording import enable_grad
 from tapegrad.shapes import Spec, spec_of
 from tapegrad.tape import replay
 from tapegrad.tensor import Tensor
@@ -289,8 +289,3 @@ def require_alike(samples: Sequence[Any], outs: Sequence[Any], which: Sequence[i
                 f"{name}, run again in the sweep back, gives another result: something that it reads was changed after "
                 f"its call, or it draws at random from something else than NumPy's generators"
             )
-
-
-def watching() -> bool:
-    """Whether arrays are fingerprinted in full."""
-    return STATE.get().debugging

@@ -19,6 +19,7 @@ from tapegrad.errors import ArgumentError, RecordingError
 from tapegrad.pieces import Step
 from tapegrad.shapes import spec_of
 from tapegrad.tensor import Tensor
+from tapegrad.transforms.memory.copies import copied
 from tapegrad.transforms.memory.draws import States
 
 
@@ -112,9 +113,8 @@ def _kept(leaf: Any, folder: Folder | None) -> Any:
         value = leaf._value
         on_disk = folder is not None and value.nbytes > COPIED
         return _Value(folder.put(value) if folder is not None and on_disk else value, leaf._entry is not None)
-    if type(leaf) is np.ndarray:
-        return folder.put(leaf) if folder is not None and leaf.nbytes > COPIED and _plain(leaf) else leaf.copy()
-    return leaf
+    on_disk = folder is not None and type(leaf) is np.ndarray and leaf.nbytes > COPIED and _plain(leaf)
+    return folder.put(leaf) if folder is not None and on_disk else copied(leaf)
 
 
 def _plain(array: Any) -> bool:
@@ -127,7 +127,7 @@ def _again(leaf: Any) -> Any:
         return make(array, CUT if leaf.records else None)
     if type(leaf) is OnDisk:
         return leaf.get()
-    return leaf.copy() if type(leaf) is np.ndarray else leaf
+    return copied(leaf)
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 Of a Jacobian, rows that have no column in common share a cotangent (or columns that have no row in common, a
 tangent: whichever takes fewer). Of a Hessian, which is symmetric, a star colouring takes fewer still.
 
-A pattern that is too small would give wrong numbers in silence. So the result is multiplied with a random vector,
-and compared with the derivative in that direction.
+A pattern that is too small would give wrong numbers in silence. So the result by one that the user gave is multiplied
+with a random vector, and compared with the derivative in that direction.
 """
 
 import functools
@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from tapegrad.errors import ArgumentError, DTypeError, NotDifferentiableError, ShapeError
+from tapegrad.recording import aside, tracer
 from tapegrad.transforms.arguments import Argnums, Chosen, require_callable
 from tapegrad.transforms.runs import Run, Transposed
 from tapegrad.transforms.sparse.colouring import alone_in_row, row_colours, star_colours
 from tapegrad.transforms.sparse.matrices import sparse_module
 from tapegrad.transforms.sparse.patterns import coarsest, pattern_of, recorded
+from tapegrad.transforms.sparse.traced import Tracer
 
 
 def sparse_matrix(
@@ -51,22 +53,26 @@ def sparse_matrix(
 
     @functools.wraps(f)
     def matrix(*args: Any, **kwargs: Any) -> Any:
+        if (outer := tracer()) is not None:  # Plain numbers will come out.
+            outer.left(None, f"{name} with a sparsity pattern")
+            return aside()(matrix)(*args, **kwargs)
         (number,) = choose(args)
-        run = recorded(name, function, args, kwargs, number, has_aux)
+        traced = Tracer() if isinstance(sparsity, (bool, np.bool_)) else None
+        run = recorded(name, function, args, kwargs, number, has_aux, traced)
         if run.lifting:
             raise NotDifferentiableError(
                 f"{name}: a sparse matrix holds plain numbers, and what is to be differentiated here depends on "
                 f"a tensor that records; leave out sparsity= to differentiate it once more, or .detach() the tensor"
             )
         shape = run.specs[0].size, run.inputs.leaves[0].spec.size
-        if isinstance(sparsity, (bool, np.bool_)):
-            plan = Plan(pattern_of(run, function, args, kwargs, number, has_aux), symmetric)
+        if traced is not None:
+            plan = Plan(pattern_of(run, traced), symmetric)
         elif found and found[0].pattern.shape == shape:
             plan = found[0]
         else:
             plan = Plan(_given(sparse, name, sparsity, shape), symmetric)
             found[:] = [plan]
-        result = _compressed(sparse, run, plan)
+        result = _compressed(sparse, run, plan, tried=traced is None)
         return (result, run.aux()) if has_aux else result
 
     return matrix
@@ -150,15 +156,16 @@ def _much_fewer(pattern: Any, by_row: Any) -> Any:
     return colours if 2 * (int(colours.max(initial=-1)) + 1) < count else None
 
 
-def _compressed(sparse: Any, run: Run, plan: Plan) -> Any:
-    """The matrix of a run, found as planned, and tried."""
+def _compressed(sparse: Any, run: Run, plan: Plan, tried: bool) -> Any:
+    """The matrix of a run, found as planned; and tried, if the pattern isn't our own."""
     pattern, dtype = plan.pattern, run.inputs.leaves[0].spec.dtype
     transposed = Transposed(run) if plan.by_columns and not plan.symmetric and pattern.nnz else None
     data = plan.read_off(lambda chosen: _product(run, chosen, transposed), dtype)
     if data.dtype == np.float16:  # SciPy has no sparse matrices of these.
         data = data.astype(np.float32)
     result = sparse.csr_array((data, pattern.indices.copy(), pattern.indptr.copy()), shape=pattern.shape)
-    _require_whole(run, result, plan.symmetric, transposed)
+    if tried:
+        _require_whole(run, result, plan.symmetric, transposed)
     return result
 
 

@@ -35,7 +35,10 @@ def fingerprints(
     Returns, for each output, factors for each operand; anything for those that aren't active.
     """
     outs = [_real(part) for part in (y if isinstance(y, tuple) else (y,))]
-    given = [_real(operand) if live else operand for operand, live in zip(operands, active, strict=True)]
+    _y, reads = known.keeps(active)
+    each = zip(operands, active, reads, strict=True)
+    # A multilinear rule may read an operand, for the cotangent of another one.
+    given = [np.ones(o.shape) if live and read else _real(o) if live else o for o, live, read in each]
     placeholder = tuple(outs) if isinstance(y, tuple) else outs[0]
     m = sum(spec.size for spec in outs)
     ends = np.cumsum([0, *(spec.size for spec in outs)])

@@ -19,8 +19,9 @@ from tapegrad.kinds import Elementwise, Primitive
 from tapegrad.shapes import normalized_axes
 from tapegrad.transforms.sparse.contractions import LABELS
 from tapegrad.transforms.sparse.fingerprints import fingerprints
-from tapegrad.transforms.sparse.matrices import Factors, by_index, csr, dense, labelled
+from tapegrad.transforms.sparse.matrices import Factors, by_index, csr, dense, has_tensor, labelled
 from tapegrad.transforms.sparse.stencils import STENCILS
+from tapegrad.transforms.sparse.traced import Moving
 
 
 class Call:
@@ -33,28 +34,28 @@ class Call:
         operands: Sequence[Any],
         packed: Any,
         active: Sequence[bool],
-        steady: Callable[[], bool],
-        elsewhere: Callable[[], list[Any] | None],
     ) -> None:
         self.known, self.y, self.operands, self.packed = known, y, operands, packed
         self.active = active  # which operands depend on the input at all
-        self._steady, self._elsewhere = steady, elsewhere
         self.shapes = [part.shape for part in y] if isinstance(y, tuple) else [y.shape]
 
     @functools.cached_property
     def parameters(self) -> dict[str, Any]:
-        """Its parameters, by name."""
-        return _parameters(self.known, self.packed)
+        """Its parameters by name, where not given with their defaults; tensors where they were found by the data.
 
-    @functools.cached_property
+        (None for what the rule doesn't read.)
+        """
+        names = self.known.parameters
+        if len(names) == 1:
+            return {names[0]: self.packed}
+        signature = inspect.signature(self.known.rule).parameters
+        found = {p.name.lstrip("_"): p.default for p in signature.values() if p.name.lstrip("_") in names}
+        return {**found, **dict(zip(names, self.packed, strict=False))}
+
+    @property
     def steady(self) -> bool:
         """Whether its parameters and its other operands are the same at every point."""
-        return self._steady()
-
-    def elsewhere(self) -> list[dict[str, Any]] | None:
-        """Its parameters at other points; None where the function is another program there."""
-        found = self._elsewhere()
-        return None if found is None else [_parameters(self.known, packed) for packed in found]
+        return not isinstance(self.known, Moving)
 
     def shape(self, i: int) -> tuple[int, ...]:
         """The shape of an operand."""
@@ -66,25 +67,19 @@ class Call:
         return value if self.steady and not self.active[i] and isinstance(value, np.ndarray) else None
 
 
-def _parameters(known: Primitive, packed: Any) -> dict[str, Any]:
-    """The parameters of a call by name, where not given with their defaults. (None for what the rule doesn't read.)"""
-    names = known.parameters
-    if len(names) == 1:
-        return {names[0]: packed}
-    signature = inspect.signature(known.rule).parameters
-    found = {p.name.lstrip("_"): p.default for p in signature.values() if p.name.lstrip("_") in names}
-    return {**found, **dict(zip(names, packed, strict=False))}
-
-
+# Parameters of which the links below hold whatever they are, or say where they were found by the data.
+FOUND = ("index", "indices", "where", "conditions", "places", "order")
 Links = list[list[Factors]]  # for each output, for each operand; of operands that aren't active, anything
 
 
 def links(call: Call) -> Links:
     """The links of an operation."""
     known = call.known
+    if not call.steady and any(has_tensor(value) for name, value in call.parameters.items() if name not in FOUND):
+        return _dense(call)  # An axis, say.
     if type(known) is Elementwise and len(call.shapes) == 1:
         return [_same(call)]
-    if type(known) is not Primitive or known.cases is None:  # A user's own: it may do anything.
+    if not isinstance(known, Primitive) or known.cases is None:  # A user's own: it may do anything.
         return _dense(call)
     found = _by_name(HANDLERS, call)
     if found is not None:
@@ -200,23 +195,14 @@ def _values_at(i: int) -> Callable[[Call], Any]:
 
 
 def _indexed(call: Call) -> Any:
-    indices = [call.parameters["index"]] if call.steady else _indices(call, "index")
-    return None if indices is None else [by_index(call.shape(0), indices)]
+    return [by_index(call.shape(0), call.parameters["index"])]
 
 
 def _added(call: Call) -> Any:
-    """The adjoint of indexing, of one part or of several, by indices that differ from point to point."""
-    (out,), several = call.shapes, "indices" in call.parameters
-    indices = _indices(call, "indices" if several else "index")
-    if indices is None:
-        return None
-    each = zip(*indices, strict=True) if several else [indices]
-    return [tuple(csr(factor.T) for factor in reversed(by_index(out, list(own)))) for own in each]
-
-
-def _indices(call: Call, name: str) -> list[Any] | None:
-    elsewhere = call.elsewhere()
-    return None if elsewhere is None else [call.parameters[name], *(other[name] for other in elsewhere)]
+    """The adjoint of indexing, of one part or of several."""
+    (out,), given = call.shapes, call.parameters
+    indices = given["indices"] if "indices" in given else [given["index"]]
+    return [tuple(csr(factor.T) for factor in reversed(by_index(out, index))) for index in indices]
 
 
 def _taken(call: Call) -> Any:

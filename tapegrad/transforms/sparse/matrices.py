@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.dispatch import plain
+from tapegrad.tensor import Tensor
+
 Shape = tuple[int, ...]
 Factors = tuple[Any, ...]  # matrices, the last of which is applied first; none of them: each element to itself
 
@@ -55,33 +58,32 @@ def identity(shape: Shape) -> Any:
     return np.arange(int(np.prod(shape, dtype=np.intp))).reshape(shape)
 
 
-def by_index(shape: Shape, indices: Sequence[Any]) -> Factors:
-    """The links of ``a[index]`` of an array of this shape, where the index may be any of these.
-
-    The first is the one that was used. Where another differs from it, the axes that it names are dense.
-    """
-    index, *others = (_items(index, shape) for index in indices)
-    axes = _axes(index)
-    loose: set[int] = set()
-    for other in others:
-        if len(other) != len(index) or _axes(other) != axes:
-            return dense(identity(shape)[tuple(index)].shape, shape)
-        loose.update(*(own for own, a, b in zip(axes, index, other, strict=True) if not _alike(a, b)))
+def by_index(shape: Shape, index: Any) -> Factors:
+    """The links of ``a[index]`` of an array of this shape. The axes that a tensor in the index names are dense."""
+    items = _items(index, shape)
+    loose = {axis for item, own in zip(items, _axes(items), strict=True) if has_tensor(item) for axis in own}
     kept = [axis for axis in range(len(shape)) if axis not in loose]
     numbers = np.zeros(shape, np.intp)
     for axis in kept:
         numbers = numbers * shape[axis] + _places(shape, axis)
     count = int(np.prod([shape[axis] for axis in kept], dtype=np.intp))
-    links = rows_of(numbers[tuple(index)], count)
+    links = rows_of(numbers[tuple(map(_plain, items))], count)
     return (links,) if not loose else (links, csr(rows_of(numbers, count).T))
+
+
+def has_tensor(item: Any) -> bool:
+    """Whether it is a tensor, or holds one: a parameter that was found by the data."""
+    return type(item) is Tensor or (isinstance(item, (list, tuple)) and any(map(has_tensor, item)))
+
+
+def _plain(item: Any) -> Any:
+    """An item of an index, as an array if it is one."""
+    return np.asarray(plain(item)) if type(item) is list else plain(item)
 
 
 def _items(index: Any, shape: Shape) -> list[Any]:
     """An index as a list with an item for each axis, or several axes of a mask; and None for each new one."""
-    items = [
-        np.asarray(item) if isinstance(item, list) else item
-        for item in (index if isinstance(index, tuple) else (index,))
-    ]
+    items = list(index) if isinstance(index, tuple) else [index]
     missing = len(shape) - sum(len(own) for own in _axes([item for item in items if item is not ...]))
     for i, item in enumerate(items):
         if item is ...:
@@ -93,7 +95,7 @@ def _axes(items: Sequence[Any]) -> list[tuple[int, ...]]:
     """Which axes each item of an index names."""
     found: list[tuple[int, ...]] = []
     at = 0
-    for item in items:
+    for item in map(_plain, items):
         if item is None or isinstance(item, (bool, np.bool_)):
             count = 0
         else:
@@ -101,12 +103,6 @@ def _axes(items: Sequence[Any]) -> list[tuple[int, ...]]:
         found.append(tuple(range(at, at + count)))
         at += count
     return found
-
-
-def _alike(a: Any, b: Any) -> bool:
-    if isinstance(a, (slice, type(None))) or isinstance(b, (slice, type(None))):
-        return bool(a == b)
-    return bool(np.array_equal(a, b))
 
 
 def _places(shape: Shape, axis: int) -> Any:

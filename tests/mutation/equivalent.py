@@ -1,0 +1,67 @@
+"""Mutants that no check can tell from the rule, each with the reason; one that isn't here must be caught.
+
+A key says module, function, mutator, and the source before and after, so that it survives whatever stands around it.
+"""
+
+# ruff: noqa: E501 - statements stand here as they stand there
+
+from typing import Any
+
+# Statements, by function and first line, of which any change leaves the result as it is. Of such a statement a
+# mutant that changes the result is caught all the same: this says why one that lives may.
+STATEMENTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "it says which of two ways to the same result is quicker": (
+        ("ops.contractions matmul_vjp", "if type(g) is type(a) is type(b):  # The method dot: on small matrices three times quicker than @."),
+        ("ops.cumulative _divided_sums", "if low <= 0 and size is y:  # Most products are positive: this spares them a pass."),
+        ("ops.cumulative _divided_sums", "if not (low > tiny and high < 1 / tiny):"),
+        ("ops.cumulative _step_by_step", 'if width < 32 and dtype.char in "fdFD":  # Python\'s numbers are ten times quicker than rows so short.'),
+        ("ops.determinants _reliable_inverse", "return x if np.all(squares[0] * squares[1] < np.finfo(a.dtype).eps ** -0.8) else None"),
+        ("ops.determinants cofactors", "if x is not None and np.all(np.isfinite(det) & (det != 0)):"),
+        ("ops.einsum contract", 'if type(a) is np.ndarray and type(b) is np.ndarray and a.dtype.char in "fdFD" and b.dtype.char in "fdFD":'),
+        ("ops.grids _weighted_sum", "return g @ w if axis == g.ndim - 1 else np.tensordot(w, g, axes=((0,), (axis,)))"),
+        ("ops.joining concatenate_vjp", "if len(_arrays) > 2 and g.size < SMALL and type(g) is np.ndarray and not g.flags.c_contiguous:"),
+        ("ops.linalg _of_solution", "if rank == m:"),
+        ("ops.picking take_vjp", "if axis and g.size >= LARGE and np.ndim(indices):"),
+        ("ops.products kron_vjp", "if ndim_of(a) == ndim_of(b) == 2 and shape_a[1] * shape_b[1] >= 64:"),
+        ("ops.reductions divided", "if type(n) in (int, float) and n > 0 and g.dtype.itemsize > 2:"),
+        ("ops.reductions strong_product", "if type(slope) is np.ndarray and isinstance(g, (np.ndarray, np.generic)) and (g.all() or np.isfinite(slope).all()):"),
+        ("ops.sampling gradient_by_step_vjp", "if type(step) is float or type(step) is int:"),
+        ("ops.sampling ungradient", "if g.shape[axis] < 8:"),
+        ("ops.windows _add_windows", "if g.size > _IN_CACHE and max(g.shape) > 1:"),
+    ),
+    "it says how much is done at a time, which the result doesn't depend on": (
+        ("nn.conv _blocks", "step = max(1, TILE // max(1, size))"),
+        ("nn.conv _sprayed", "for n in _blocks(x_shape[0], over.grid[0] * over.grid[1] * kh * kw * x_shape[1] * dtype.itemsize):"),
+        ("nn.conv _tiles", "for some in _blocks(images, line * over.grid[0]):"),
+        ("nn.conv _tiles", "line = over.grid[1] * kh * kw * channels * x.itemsize"),
+        ("nn.conv _tiles", "one = some.stop - some.start == 1"),
+        ("nn.conv conv2d_input", "if over.stride == (1, 1) and min(margin) >= 0 and w.shape[0] <= WIDE * x_shape[1]:"),
+    ),
+    "it says how many terms of a series are summed, and more than are needed do no harm": (
+        ("ops.bessel _series", "bound += term"),
+        ("ops.bessel _series", "term *= largest / (terms * (terms + n))"),
+        ("ops.bessel _series", "terms += 1"),
+        ("ops.bessel _series", "terms, term, bound = 1, 1.0, 1.0"),
+        ("ops.bessel _series", "while term > 1e-20 * bound:  # So many terms as the largest argument needs."),
+    ),
+    "it is met by a longdouble alone, which no check draws": (
+        ("ops.slopes degree", 'return (np.arccos(np.longdouble(-1)) if like.dtype.char in "gG" else math.pi) / 180'),
+        ("ops.slopes logarithm", 'return np.log(np.longdouble(number)) if like.dtype.char in "gG" else math.log(number)'),
+    ),
+    "it is met by vectors of two alone, of which NumPy warns since 2.0; tests/ops/test_linalg.py has them": (
+        ("ops.products _of_three", "return x if x.shape[-1] == 3 else np.concatenate([x, np.zeros_like(x[..., :1])], axis=-1)"),
+        ("ops.products cross_vjp", "G = np.concatenate([np.zeros_like(g[..., None]), np.zeros_like(g[..., None]), g[..., None]], axis=-1)"),
+        ("ops.products cross_vjp", "if A.shape[-1] == B.shape[-1] == 2:  # The third element was all of the result."),
+    ),
+}  # fmt: skip
+
+# Single mutants, by reason.
+EQUIVALENT: dict[str, tuple[str, ...]] = {}
+
+_REASONS = {key: reason for reason, keys in EQUIVALENT.items() for key in keys}
+_OF_STATEMENTS = {statement: reason for reason, statements in STATEMENTS.items() for statement in statements}
+
+
+def reason_of(mutant: Any) -> str | None:
+    """Why a mutant (or what became of it) can't be told from the rule; None of one that can."""
+    return _REASONS.get(mutant.key) or _OF_STATEMENTS.get((mutant.key.partition(" | ")[0], mutant.statement))
