@@ -181,7 +181,7 @@ def unmet_keywords(known: Known) -> list[str]:
     """The keywords that no case of the function meets, by name or by position."""
     assert known.cases is not None
     names = keywords_of(known)
-    calls = [*known.cases.calls, *(example for example, _expected in known.cases.examples)]
+    calls = [*known.cases.calls, *(example[0] for example in known.cases.examples)]
     if isinstance(known, Elementwise):
         names = names[known.arity :]
     met = {name for c in calls for name in (*c.parameters, *names[: len(c.operands)])}

@@ -141,7 +141,7 @@ def minors_along(e: Any, a: Any) -> Any:
     minors_along,
     cases=Cases(
         domain=REGULAR,
-        calls=(call((3, 3), (3, 3)), call((2, 3, 3), (2, 3, 3)), call((0, 0), (0, 0))),
+        calls=(call((3, 3), (3, 3)), call((2, 3, 3), (2, 3, 3)), call((4, 4), (4, 4)), call((0, 0), (0, 0))),
         examples=(
             (call(np.diag([1.0, 2.0]), np.zeros((2, 2))), (np.array([[1.0, -1.0], [-1.0, 1.0]]), np.zeros((2, 2)))),
             (call(np.ones((1, 1)), np.ones((1, 1))), (np.zeros((1, 1)), np.zeros((1, 1)))),

@@ -208,7 +208,7 @@ def cut_off_pull(g: Any, y: Any, a: Any) -> Any:
     rises = np.where(none, 0, (fi + fj) / np.where(none, 1, si + sj))
     slopes = (f / np.where(f > 0, s, 1))[..., None, :]
     left = u @ (falls * hermitian_part(m) + rises * skew(m)) + (gH @ v - u @ m) * slopes
-    return left @ vh + (u * slopes) @ (mH(u) @ gH - m @ vh)
+    return left @ vh  # Of a wide matrix there would be a term for the rest of V; ``pinv_pull`` hands over none.
 
 
 @defvjp(

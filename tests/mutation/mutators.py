@@ -143,6 +143,8 @@ def _within(node: Any, place: Place, lines: tuple[int, int]) -> Iterator[tuple[P
         return  # A refusal is no part of a derivative: tests of their own have them.
     if isinstance(node, ast.stmt):
         lines = _header(node)
+    if isinstance(node, ast.Assign) and any(isinstance(n, ast.JoinedStr) for n in ast.walk(node.value)):
+        return  # What a refusal says.
     yield place, lines
     if isinstance(node, ast.Expr) and isinstance(getattr(node.value, "func", None), ast.Name):
         return  # A check of arguments by a function of its own: another refusal.
