@@ -43,7 +43,15 @@ def euclidean(x: Any, axis: Any = None, keepdims: Any = False) -> Any:
             call((2, 0), axis=1),
             call((0, 2), axis=1),
         ),
-        examples=((call(np.array([[0.0, 0.0], [3.0, 4.0]]), axis=1), (np.array([[0.0, 0.0], [0.6, 0.8]]),)),),
+        examples=(
+            (call(np.array([[0.0, 0.0], [3.0, 4.0]]), axis=1), (np.array([[0.0, 0.0], [0.6, 0.8]]),)),
+            # A cotangent of 0 counts for nothing, also of an infinite norm.
+            (
+                call(np.array([[math.inf, 1], [3, 4], [0, 0]]), axis=1),
+                (np.array([[0.0, 0], [0.6, 0.8], [0, 0]]),),
+                np.array([0, 1, 1]),
+            ),
+        ),
         analytic=False,
         note="gradient 0 at zero",
     ),
@@ -84,7 +92,7 @@ def p_norm(x: Any, ord: float, axis: Any = None, keepdims: Any = False) -> Any:
             (call(np.array([0.0, 4.0]), ord=-2.0), (np.zeros(2),)),
             (call(np.array([0.0, 3.0, -4.0]), ord=3), (np.array([0.0, 9.0, -16.0]) / 91 ** (2 / 3),)),
             # A cotangent of 0 counts for nothing, also of an infinite norm.
-            (call(np.array([[math.inf, 1], [0, 2]]), ord=3, axis=1), (np.array([[0.0, 0], [0, 1]]),), np.arange(2.0)),
+            (call(np.array([[math.inf, 1], [0, 2]]), ord=3, axis=1), (np.array([[0.0, 0], [0, 2]]),), np.array([0, 2])),
         ),
         analytic=False,
         note="gradient 0 at zero, and for elements that are 0",

@@ -221,7 +221,14 @@ def moveaxis_vjp(g: Any, _y: Any, _a: Any, *, source: Any, destination: Any) -> 
 
 @defvjp(
     np.rollaxis,
-    cases=Cases(calls=(call((2, 3, 4), axis=2), call((2, 3, 4), axis=0, start=3), call((2, 3, 4), axis=-2, start=-1))),
+    cases=Cases(
+        calls=(
+            call((2, 3, 4), axis=2),
+            call((2, 3, 4), axis=0, start=3),
+            call((2, 3, 4), axis=-2, start=-1),
+            call((2, 3), axis=1, start=1),
+        )
+    ),
 )
 def rollaxis_vjp(g: Any, _y: Any, _a: Any, *, axis: int, start: int = 0) -> Any:
     """Moved back."""

@@ -77,7 +77,10 @@ def _replacements(function: ast.AST) -> Iterator[Change]:
     for place, lines in _places(function):
         old = _at(function, place)
         before = ast.unparse(old)
-        for mutator, new in _alternatives(old, _at(function, place[:-1]), function):
+        others = list(_alternatives(old, _at(function, place[:-1]), function))
+        if isinstance(function, ast.Lambda) and old is function.body and not isinstance(old, (ast.UnaryOp, ast.Tuple)):
+            others.append(("sign", _negative(old)))
+        for mutator, new in others:
             after = ast.unparse(new)
             # Two places may come to the same statement: of x - 1 the number and the operand.
             with _replaced(function, place, new):

@@ -15,7 +15,7 @@ from .planting import Mutant, mutants, own_name
 from .run import Checks, Reach, in_a_process, outcome, reaches
 
 SEED = 6
-RULES, SAMPLE = 10, 60  # functions drawn, and mutants of all their rules together
+RULES, SAMPLE = 8, 40  # functions drawn, and mutants of all their rules together
 
 
 def checks_of(knowns: list[Any]) -> Checks:
@@ -62,7 +62,7 @@ def test_a_mutant_leaves_nothing_behind() -> None:
 @pytest.mark.parametrize(
     ("name", "mutator"),
     [
-        ("np.matmul", "mH dropped"),
+        ("np.linalg.inv", "mH dropped"),
         ("np.where", "mask inverted"),
         ("np.sin", "sign"),
         ("np.multiply", "mistaken operand"),

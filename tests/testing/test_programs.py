@@ -207,6 +207,11 @@ def test_a_derivative_of_zero_whose_terms_cancel_is_right() -> None:
     check_function(lambda x: np.var(x + np.array([0.4, 1.1, 2.3])), np.array(0.6))
 
 
+def test_another_number_of_entries_nearby_is_no_crash() -> None:
+    trimmed = text("v0 = np.trim_zeros(x0)", [-2.0, 1.0, -0.0])
+    assert judge(trimmed).kind == "undecided"
+
+
 def test_a_program_that_raises_is_a_crash() -> None:
     found = judge(text("v0 = np.sin(x0)\nv1 = np.asarray(v0, like=None) if hasattr(v0, 'backward') else v0", [1.0]))
     assert found.kind == "refused"  # A conversion says so itself.
