@@ -119,11 +119,14 @@ def take_along_axis_vjp(g: Any, _y: Any, _arr: Any, *, indices: Any, axis: int |
             call([], (2,)),
             call([True], ()),
             call([True], (), axis=0),
+            call([True, False, True], (0, 2, 3), axis=1),
         )
     ),
 )
 def compress_vjp(g: Any, _y: Any, condition: Any, _a: Any, *, axis: int | None = None, _out: Any = None) -> Any:
     """g put into zeros where the condition held; a condition may be shorter than its axis."""
+    if not _a.size:  # Of nothing, NumPy takes any condition.
+        return None, np.zeros(_a.shape, g.dtype)
     if not _a.shape:
         axis = None  # NumPy takes axes 0 and -1 of what has none.
     shape = (_a.size,) if axis is None else _a.shape

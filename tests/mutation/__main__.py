@@ -42,6 +42,8 @@ def main() -> int:
         m for m in mutants(knowns)
         if options.only in m.key and m.module.endswith(options.module)
     ]  # fmt: skip
+    if options.again:
+        chosen = [m for m in chosen if reason_of(m) is None]
     # In an order of no meaning: what a run that was stopped has seen is a fair sample.
     chosen.sort(key=lambda m: hashlib.sha256(m.key.encode()).digest())
     first, of = map(int, options.part.split("/"))

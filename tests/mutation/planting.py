@@ -69,6 +69,11 @@ def relative(file: str) -> str:
     return file.removeprefix(f"{PACKAGE}/")
 
 
+def files_of(known: Known) -> set[str]:
+    """The files that a function's rule, or each of its slopes, is written in, from the package on."""
+    return {_file(rule).removeprefix(f"{PACKAGE}/") for rule in _rules(known) if isinstance(rule, FunctionType)}
+
+
 def _reached(knowns: list[Known]) -> list[Any]:
     """The rules, and what they call of our own."""
     found: dict[int, Any] = {}

@@ -20,7 +20,7 @@ from .planting import Mutant, live, own_name
 from .trials import jobs, lines_of, run, source_of
 
 LIMIT = 3.0  # seconds for one check, and twenty times what the right rule takes: more is a hang
-PATIENCE = 2.0  # seconds, as the right rules take them, after which what nobody objected to counts as a survivor
+PATIENCE = 20.0  # seconds, as the right rules take them, after which what nobody objected to counts as a survivor
 SELDOM = {
     "check_first_order": 1, "check_examples": 0, "check_complex_step": 1, "check_second_order": 2,
     "check_cotangents": 2, "check_strong_zero": 2, "check_missing_data": 2, "check_broadcasting": 2,

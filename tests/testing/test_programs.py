@@ -273,3 +273,9 @@ def test_a_campaign_needs_no_hypothesis() -> None:
     code = "import sys, tapegrad.testing.fuzz; print([m for m in ('hypothesis', 'tqdm', 'pytest') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_gradient_that_is_nan_where_the_table_says_so_is_no_find():
+    check_function(lambda x: np.linalg.cond(np.linalg.qr(x)[0]), np.array([[2.0, 1.0], [2.0, -1.0]]))
+    with pytest.raises(GradientError, match="nan"):
+        check_function(lambda x: tg.custom_gradient(lambda t: (t * 2, lambda g: g * np.nan))(x), np.array([1.0, 2.0]))
