@@ -1,7 +1,7 @@
 """Roads: quick ways for the common calls, each a function that does all of dispatch in a few lines.
 
 - ``unary``, ``binary``: elementwise, of one real operand, or of two that agree in shape and dtype;
-- ``two``: elementwise on operands that don't agree, and rules of two operands without parameters;
+- ``two`` (pairs.py): elementwise on operands that don't agree, and rules of two operands without parameters;
 - ``single``, ``sequence``: rules of one operand, or of a sequence of them, with parameters that nobody
   can change, or small arrays, which are copied;
 - ``several``: rules of three operands or more, tensors and arrays, without parameters.
@@ -10,7 +10,6 @@ Whatever is out of the ordinary goes the long way, through dispatch.py: a user's
 arrays are guarded; constants to watch; complex numbers in ``unary``; a tape that looks on.
 """
 
-import copy
 from collections.abc import Callable
 from operator import getitem
 from typing import Any
@@ -21,9 +20,10 @@ from tapegrad.borrowed import ATOMS, COPIED, Watched, fixed, keep
 from tapegrad.dispatch import call, make, read
 from tapegrad.entries import POSITIONS
 from tapegrad.kinds import Elementwise, Primitive
+from tapegrad.pairs import general, two
 from tapegrad.primitive import TABLE
 from tapegrad.recording import ON, STATE
-from tapegrad.shapes import SPECS, Spec, spec_of, summing
+from tapegrad.shapes import SPECS, Spec, spec_of
 from tapegrad.storage import Alias, current, link
 
 Tensor: Any = None  # tensor.py names the class here, as in dispatch.py
@@ -217,147 +217,6 @@ def _number(number: float, spec: Spec) -> Any:
     return array
 
 
-def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """The operator of a primitive of two tensors, or one and an array, and no parameters; of any shapes and dtypes."""
-    function = known.function
-    quick = isinstance(known, Primitive) or None not in known.slopes
-    by_a, by_b, by_both = ((y, a, b) for y, (a, b) in map(known.keeps, ((True, False), (False, True), (True, True))))
-    # By the specs of both, where an entry may have the form for two: what makes the result, its spec, and what stands
-    # in the entry. For an array that comes first, one to be copied, its shape stands first; its dtype is the tensor's.
-    plans: dict[Any, tuple[Callable[[Any, Any], Any], Spec, Any]] = {}
-
-    def operate(a: Any, b: Any) -> Any:
-        if type(b) is np.ndarray:
-            return after(a, b)
-        if type(b) is not Tensor or state() is not ON:
-            return general(function, a, b)
-        try:
-            spec_a, x, parent_a, spec_b, z, parent_b = a._spec, a._array, a._node, b._spec, b._array, b._node
-        except AttributeError:
-            (spec_a, x, parent_a), (spec_b, z, parent_b) = current(a), current(b)
-        if parent_a is None:
-            if parent_b is None:
-                return general(function, a, b)
-            keeps_y, keeps_a, keeps_b = by_b
-        else:
-            keeps_y, keeps_a, keeps_b = by_a if parent_b is None else by_both
-        plan = plans.get((spec_a, spec_b))
-        if plan is None:
-            return record(a, b, x, z, spec_a, spec_b, parent_a, parent_b)
-        make_y, spec, pair = plan
-        y = make_y(x, z)
-        t = _new(Tensor)
-        t._array = y
-        t._spec = spec
-        t._kin = None
-        t._node = [
-            next(POSITIONS),
-            pair,
-            y if keeps_y else spec,
-            x if keeps_a else spec_a,
-            z if keeps_b else spec_b,
-            parent_a,
-            parent_b,
-        ]
-        return t
-
-    def after(t: Any, array: Any) -> Any:
-        parent = t._entry
-        if parent is None or array.dtype.char not in "fdFD" or state() is not ON:
-            return general(function, t, array)
-        return record(t, array, t._array, array, t._spec, spec_of(array), parent, None)
-
-    def reflected(array: Any, t: Any) -> Any:
-        try:
-            spec_b, z, parent = t._spec, t._array, t._node
-        except AttributeError:
-            spec_b, z, parent = current(t)
-        if parent is None or state() is not ON:
-            return general(function, array, t)
-        plan = plans.get((array.shape, spec_b)) if array.dtype is spec_b.dtype else None
-        if plan is None:
-            if array.dtype.char not in "fdFD":
-                return general(function, array, t)
-            return record(array, t, array, z, spec_of(array), spec_b, None, parent)
-        make_y, spec, pair = plan
-        y = make_y(array, z)
-        keeps_y, keeps_a, keeps_b = by_b
-        t = _new(Tensor)
-        t._array = y
-        t._spec = spec
-        t._kin = None
-        t._node = [
-            next(POSITIONS),
-            pair,
-            y if keeps_y else spec,
-            array.copy() if keeps_a else spec_of(array),
-            z if keeps_b else spec_b,
-            None,
-            parent,
-        ]
-        return t
-
-    def record(a: Any, b: Any, x: Any, z: Any, spec_a: Any, spec_b: Any, parent_a: Any, parent_b: Any) -> Any:
-        """Operands that are met for the first time, or whose entry is in the form for anything."""
-        if not quick:
-            return general(function, a, b)
-        y = run(x, z)
-        try:
-            spec = spec_of(y)
-        except AttributeError:  # Several outputs, or a number: from now on the long way at once.
-            known.road = known.reflected = lambda *args, **kwargs: call(function, args, kwargs)
-            return known.road(a, b)
-        if not spec.floating:
-            return y
-        keeps_y, keeps_a, keeps_b = by_b if parent_a is None else by_a if parent_b is None else by_both
-        watched: Watched = []
-        x = x if type(a) is Tensor else keep(x, watched, False) if keeps_a else None
-        z = z if type(b) is Tensor else keep(z, watched, False) if keeps_b else None
-        kept = (x if keeps_a else spec_a, z if keeps_b else spec_b, parent_a, parent_b)
-        plan = None if watched else _plan(known, run, spec_a, spec_b, spec)
-        if plan is None:
-            return make(y, [next(POSITIONS), known, y if keeps_y else spec, (), watched or None, None, *kept], spec)
-        if len(plans) > 4096:
-            plans.clear()
-        plans[spec_a if type(a) is Tensor else spec_a.shape, spec_b] = plan
-        return make(y, [next(POSITIONS), plan[2], y if keeps_y else spec, *kept], spec)
-
-    def road(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
-        return call(function, (a, b, *args), kwargs) if args or kwargs else operate(a, b)
-
-    if known.reflected is None:
-        known.reflected = reflected
-    if known.road is None:
-        known.road = road
-    return operate
-
-
-def _plan(known: Any, run: Callable[[Any, Any], Any], a: Spec, b: Spec, y: Spec) -> Any:
-    """What to do with small operands of one real dtype and these shapes: (function, spec of the result, known).
-
-    ``known`` is for an entry in the form for two: its pull_a and pull_b undo broadcasting, too. None where there is no
-    such thing.
-    """
-    if not y.few or not a.dtype is b.dtype is y.dtype:
-        return None
-    if isinstance(known, Primitive):
-        if known.product is None or not a.ndim == b.ndim == 2:
-            return None
-        # Of a vector, and where BLAS has no part in it, the two may round in another order.
-        same = y.dtype.char in "fd" and min(*a.shape, *b.shape) > 1
-        return (known.product if same else run), y, known
-    pair = copy.copy(known)
-    pair.pull_a, pair.pull_b = _summed(known.pull_a, y, a), _summed(known.pull_b, y, b)
-    return run, y, pair
-
-
-def _summed(pull: Callable[..., Any], y: Spec, operand: Spec) -> Callable[..., Any]:
-    if operand.shape == y.shape:
-        return pull
-    total = summing(y, operand.shape)
-    return lambda g, y, a, b: total(pull(g, y, a, b))
-
-
 def single(known: Any) -> Callable[..., Any]:
     """The operator of a primitive of one tensor, with parameters that are numbers, strings and such."""
     function, run, names, pack = known.function, _on_arrays(known), known.parameters, known.pack
@@ -489,11 +348,3 @@ def several(known: Any) -> Callable[..., Any]:
 
     nothing = known.pack({}) if len(known.parameters) == 1 else ()
     return operate
-
-
-def general(ufunc: Any, a: Any, b: Any) -> Any:
-    """The long way for an operator, which another library's array may want to answer instead."""
-    for operand in (a, b):
-        if hasattr(type(operand), "__array_ufunc__") and not isinstance(operand, (Tensor, np.ndarray, np.generic)):
-            return NotImplemented  # Another library's array: it may know what to do.
-    return call(ufunc, (a, b), {})

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy import ndarray
 
-from tapegrad import dispatch, roads
+from tapegrad import dispatch, pairs, roads
 from tapegrad.attributes import Attributes
 from tapegrad.borrowed import COPIED
 from tapegrad.conversions import Conversions
@@ -379,7 +379,7 @@ class Tensor(Operators, Attributes, Conversions, ArrayMethods):
         np.put(self, indices, values, mode)  # type: ignore[arg-type]
 
 
-dispatch.Tensor = roads.Tensor = Tensor
+dispatch.Tensor = pairs.Tensor = roads.Tensor = Tensor
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool | None = None) -> Any:

@@ -1,12 +1,13 @@
 """Mutators: what may be wrong with a rule, one place at a time, as changes of its syntax tree."""
 
 import ast
-import contextlib
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
+
+from .places import at_place, depth, header, lines_of, places, position, replaced
 
 
 class Change(NamedTuple):
@@ -74,123 +75,22 @@ def changes(function: ast.AST, exchange: Sequence[str] = ()) -> Iterator[Change]
 
 def _replacements(function: ast.AST) -> Iterator[Change]:
     seen = set()
-    for place, lines in _places(function):
-        old = _at(function, place)
+    for place, lines in places(function):
+        old = at_place(function, place)
         before = ast.unparse(old)
-        others = list(_alternatives(old, _at(function, place[:-1]), function))
+        others = list(_alternatives(old, at_place(function, place[:-1]), function))
         if isinstance(function, ast.Lambda) and old is function.body and not isinstance(old, (ast.UnaryOp, ast.Tuple)):
             others.append(("sign", _negative(old)))
         for mutator, new in others:
             after = ast.unparse(new)
             # Two places may come to the same statement: of x - 1 the number and the operand.
-            with _replaced(function, place, new):
-                source = place[:1], ast.unparse(_at(function, place[: _depth(function, place)]))
+            with replaced(function, place, new):
+                source = place[:1], ast.unparse(at_place(function, place[: depth(function, place)]))
             if after != before and source not in seen:
                 seen.add(source)
                 yield Change(
-                    mutator, before, after, _position(old, lines), lines, partial(_copy_with, function, place, new)
+                    mutator, before, after, position(old, lines), lines, partial(_copy_with, function, place, new)
                 )
-
-
-def _depth(function: Any, place: "Place") -> int:
-    """How much of a place leads to the innermost statement."""
-    depths = [n for n in range(1, len(place)) if isinstance(_at(function, place[:n]), ast.stmt)]
-    return depths[-1] if depths else 1
-
-
-@contextlib.contextmanager
-def _replaced(function: Any, place: "Place", new: Any) -> Iterator[None]:
-    parent, (field, i) = _at(function, place[:-1]), place[-1]
-    old = getattr(parent, field) if i is None else getattr(parent, field)[i]
-    _set(parent, field, i, new)
-    yield
-    _set(parent, field, i, old)
-
-
-def _set(parent: Any, field: str, i: int | None, new: Any) -> None:
-    if i is None:
-        setattr(parent, field, new)
-    else:
-        getattr(parent, field)[i] = new
-
-
-def _copy_with(function: Any, place: "Place", new: Any) -> Any:
-    tree, new = copy.deepcopy(function), copy.deepcopy(new)
-    old = _at(tree, place)
-    ast.copy_location(new, old)
-    _set(_at(tree, place[:-1]), *place[-1], new)
-    return ast.fix_missing_locations(tree)
-
-
-# ---------------------------------------------------------------- places
-
-
-Place = tuple[tuple[str, int | None], ...]
-
-
-def _places(function: Any) -> Iterator[tuple[Place, tuple[int, int]]]:
-    """Every node of the body, and the lines of the statement that it stands in."""
-    if isinstance(function, ast.Lambda):
-        yield from _within(function.body, (("body", None),), _lines(function.body))
-        return
-    for i, statement in enumerate(function.body):
-        if i == 0 and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-            continue  # the docstring
-        yield from _within(statement, (("body", i),), _lines(statement))
-
-
-def _within(node: Any, place: Place, lines: tuple[int, int]) -> Iterator[tuple[Place, tuple[int, int]]]:
-    if isinstance(node, (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr, ast.withitem)):
-        return
-    if isinstance(node, ast.If) and all(isinstance(s, ast.Raise) for s in node.body) and not node.orelse:
-        return  # A refusal is no part of a derivative: tests of their own have them.
-    if isinstance(node, ast.stmt):
-        lines = _header(node)
-    if isinstance(node, ast.Assign) and any(isinstance(n, ast.JoinedStr) for n in ast.walk(node.value)):
-        return  # What a refusal says.
-    yield place, lines
-    if isinstance(node, ast.Expr) and isinstance(getattr(node.value, "func", None), ast.Name):
-        return  # A check of arguments by a function of its own: another refusal.
-    for field, value in ast.iter_fields(node):
-        if field in ("decorator_list", "annotation", "returns", "args") and not isinstance(node, ast.Call):
-            continue
-        if isinstance(value, ast.AST):
-            yield from _within(value, (*place, (field, None)), lines)
-        elif isinstance(value, list):
-            for i, item in enumerate(value):
-                if isinstance(item, ast.AST):
-                    if (
-                        i == 0
-                        and field == "body"
-                        and isinstance(item, ast.Expr)
-                        and isinstance(item.value, ast.Constant)
-                    ):
-                        continue
-                    yield from _within(item, (*place, (field, i)), lines)
-
-
-def _lines(node: Any) -> tuple[int, int]:
-    return node.lineno, node.end_lineno
-
-
-def _position(node: Any, lines: tuple[int, int]) -> tuple[int, int]:
-    """Line and column of a node; of one that has none, as a slice, those of its first part that has."""
-    placed = next((n for n in ast.walk(node) if hasattr(n, "lineno")), None)
-    return (placed.lineno, placed.col_offset) if placed is not None else (lines[0], 0)
-
-
-def _header(statement: Any) -> tuple[int, int]:
-    """The lines of a statement; of one that holds others, those before the first of them."""
-    body = getattr(statement, "body", None)
-    if isinstance(body, list) and body:
-        return statement.lineno, max(statement.lineno, body[0].lineno - 1)
-    return _lines(statement)
-
-
-def _at(node: Any, place: Place) -> Any:
-    for field, i in place:
-        node = getattr(node, field) if i is None else getattr(node, field)[i]
-    return node
 
 
 # ---------------------------------------------------------------- alternatives
@@ -385,7 +285,7 @@ def _mistaken(function: Any, names: Sequence[str]) -> Iterator[Change]:
         other = following[node.id]
         public = other.lstrip("_")
         if public == other or public not in taken:
-            before, at = f"{node.id} in {_context(function, node)}", _position(node, (0, 0))
+            before, at = f"{node.id} in {_context(function, node)}", position(node, (0, 0))
             tree = partial(_copy_with_name, function, at, other, public)
             yield Change("mistaken operand", before, public, at, _statement(function, node), tree)
 
@@ -412,9 +312,9 @@ def _context(function: Any, node: ast.Name) -> str:
 
 def _statement(function: Any, node: ast.Name) -> tuple[int, int]:
     if isinstance(function, ast.Lambda):
-        return _lines(function.body)
+        return lines_of(function.body)
     inner = [
         s for s in ast.walk(function)
         if isinstance(s, ast.stmt) and s is not function and s.lineno <= node.lineno <= s.end_lineno  # type: ignore[operator]
     ]  # fmt: skip
-    return _header(min(inner, key=lambda s: s.end_lineno - s.lineno)) if inner else _lines(function)
+    return header(min(inner, key=lambda s: s.end_lineno - s.lineno)) if inner else lines_of(function)
