@@ -89,7 +89,7 @@ def _replacements(function: ast.AST) -> Iterator[Change]:
             if after != before and source not in seen:
                 seen.add(source)
                 yield Change(
-                    mutator, before, after, position(old, lines), lines, partial(_copy_with, function, place, new)
+                    mutator, before, after, position(old, lines), lines, partial(copy_with, function, place, new)
                 )
 
 
