@@ -95,9 +95,10 @@ class Tensor(Operators, Attributes, Conversions, ArrayMethods):
             known = TABLE.get(ufunc)
             if known is not None and known.kind == "primitive":
                 road = known.road or road_of(known)
-                if type(inputs[0]) is Tensor:
+                first = type(inputs[0])
+                if first is Tensor:
                     return road(*inputs)
-                if known.reflected is not None and type(inputs[0]) is np.ndarray:
+                if first is ndarray and known.reflected is not None:
                     return known.reflected(*inputs)
         if method == "at":
             return at(ufunc, *inputs)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from .places import at_place, depth, header, lines_of, places, position, replaced
+from .places import at_place, copy_with, depth, header, lines_of, places, position, replaced
 
 
 class Change(NamedTuple):
