@@ -4,14 +4,12 @@ They stand beside each rule, and everything that goes through all primitives rea
 the benchmarks, the table in the README.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class Domain:
+class Domain(NamedTuple):
     """An interval to draw from, at a distance from the points where a function has a kink or a pole.
 
     low, high : float, bounds of the values drawn (of both parts, where they are complex)
@@ -78,8 +76,7 @@ def call(*operands: Any, **parameters: Any) -> Call:
     return Call(operands, parameters)
 
 
-@dataclass(frozen=True)
-class Cases:
+class Cases(NamedTuple):
     """Where a primitive is differentiable, and on what to try it.
 
     domain : a Domain for all operands, or a tuple with one for each
