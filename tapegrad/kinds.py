@@ -285,12 +285,12 @@ class Elementwise(Known):
 
     __slots__ = (
         "constant_for_real",
-        "minus_second",
         "operands",
         "parameters",
         "pull",
         "pull_a",
         "pull_b",
+        "quotient",
         "refused",
         "slopes",
     )
@@ -301,7 +301,7 @@ class Elementwise(Known):
         slopes: Sequence[Any],
         cases: Cases,
         constant_for_real: bool = False,
-        minus_second: Function | None = None,
+        quotient: bool = False,
         pull: Function | None = None,
     ) -> None:
         super().__init__("primitive", function, function, cases.note, cases)
@@ -309,7 +309,7 @@ class Elementwise(Known):
         self.slopes = tuple(_slope(s, len(slopes)) for s in slopes)
         self.refused = tuple(i for i, s in enumerate(slopes) if s is refused)
         self.constant_for_real = constant_for_real
-        self.minus_second = minus_second
+        self.quotient = quotient
         is_ufunc = isinstance(function, np.ufunc)
         self.parameters = ("dtype", "casting", "order") if is_ufunc else ()
         self.operands = ("x",) if self.arity == 1 else tuple(f"x{i + 1}" for i in range(len(self.slopes)))

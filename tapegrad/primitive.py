@@ -74,18 +74,17 @@ def elementwise(
     *slopes: Any,
     cases: Cases,
     constant_for_real: bool = False,
-    minus_second: Function | None = None,
+    quotient: bool = False,
     pull: Function | None = None,
 ) -> None:
     """Give an elementwise function a slope for each operand: a number, a function of the output and
     the operands, ``ratio(...)`` or ``pullback(...)``; None where it is constant in that operand.
 
     constant_for_real : real operands make it a constant, only complex ones have a derivative (``sign``)
-    minus_second : ``f(c, y)``, the cotangent of the second operand with the other sign, given that of the first:
-        where both are wanted, quicker than the second slope
+    quotient : the cotangent of the second operand is that of the first times -y, which is quicker than its slope
     pull : ``f(g, y, x)``, the cotangent of one small real operand, where that is quicker than its slope times g
     """
-    _register(Elementwise(function, slopes, cases, constant_for_real, minus_second, pull))
+    _register(Elementwise(function, slopes, cases, constant_for_real, quotient, pull))
 
 
 def defvjp(

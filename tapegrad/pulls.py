@@ -24,7 +24,7 @@ from tapegrad.entries import Entry, Lift, Outputs, parts
 from tapegrad.errors import RuleError
 from tapegrad.kinds import Elementwise, Primitive, Slope
 from tapegrad.pieces import Account, Pieces, Step, is_part
-from tapegrad.shapes import Spec, cast, conj, fit, read_only, unbroadcast
+from tapegrad.shapes import Spec, cast, conj, fit, read_only, summed_product, unbroadcast
 
 
 def finite(x: Any) -> bool:
@@ -178,8 +178,10 @@ def _elementwise_cotangents(
                 c = c * slope.value.conjugate()
         else:
             widths = widths or at_width(operands, g.dtype)
-            if first is not None and known.minus_second is not None:
-                c = -unbroadcast(known.minus_second(first, y), operand.shape)
+            if first is not None and known.quotient:
+                c = -summed_product(first, y, operand.shape)
+            elif trusting and slope.form == "slope":
+                c = summed_product(g, slope.value(y, *widths), operand.shape)
             elif trusting:
                 c = slope.pull(g, y, *widths)
                 first = c if c.dtype.char in "fd" else None  # Not of float16, where g / b may underflow.

@@ -97,6 +97,7 @@ _BITS = {"e": np.uint16, "f": np.uint32, "d": np.uint64, "F": np.uint64}
 
 _add_reduce: Any = np.add.reduce
 LARGE = 1 << 12  # elements: from here on the quicker roads below are worth their set-up
+WIDE = 512  # elements of a row: in shorter ones einsum adds in another order
 
 
 def sum_axes(x: Any, axes: Any, keepdims: bool = False) -> Any:
@@ -173,6 +174,21 @@ def unbroadcast(g: Any, shape: Shape) -> Any:
             rows = g.reshape(math.prod(present[:lead]), -1)
             return _ones(len(rows), g.dtype).dot(rows).reshape(shape)
     return sum_axes(g, _repeated_axes(present, shape)).reshape(shape)
+
+
+def summed_product(a: Any, b: Any, shape: Shape) -> Any:
+    """``unbroadcast(a * b, shape)`` of real arrays."""
+    present = a.shape
+    if (
+        len(present) == 2
+        and shape == present[1:]
+        and shape[0] >= WIDE
+        and b.shape == present
+        and a.dtype is b.dtype
+        and a.dtype.char in "fd"
+    ):
+        return np.einsum("ij,ij->j", a, b)  # Adds row by row, as the sum would, but makes no array of the products.
+    return unbroadcast(a * b, shape)
 
 
 def summing(present: Spec, shape: Shape) -> Callable[[Any], Any]:

@@ -198,3 +198,16 @@ def test_scatter_add_of_a_tensor_records() -> None:
         g.grad = None
         road(g, index, (3,)).backward(np.array([10.0, 20.0, 30.0]))
         np.testing.assert_array_equal(g.grad, [20.0, 20.0, 10.0])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 600), (3, 600), (40, 700), (40, 5), (0, 600), (2, 3, 600)])
+def test_a_summed_product_is_that_of_the_product(shape, dtype):
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(0.5, 1.5, shape).astype(dtype), rng.uniform(0.5, 1.5, shape).astype(dtype)
+    for reduced in (shape[1:], shape[-1:], (1, *shape[1:]), shape):
+        found = shapes.summed_product(a, b, reduced)
+        np.testing.assert_allclose(found, shapes.unbroadcast(a * b, reduced), rtol=40 * np.finfo(dtype).eps)
+        assert (found.dtype, found.shape) == (np.dtype(dtype), reduced)
+    row = rng.uniform(0.5, 1.5, shape[-1:]).astype(dtype)
+    np.testing.assert_array_equal(shapes.summed_product(a, row, shape), a * row)

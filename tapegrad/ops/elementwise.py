@@ -66,7 +66,7 @@ elementwise(
     ratio(lambda _y, _a, b: b),
     lambda y, _a, b: y / -b,
     cases=Cases(domain=NONZERO),
-    minus_second=lambda c, y: c * y,
+    quotient=True,
 )
 elementwise(np.negative, -1, cases=Cases())
 elementwise(np.positive, 1, cases=Cases())
