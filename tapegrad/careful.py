@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tapegrad.entries import Entry, Leaf, Lift, annotate, free, give_output, require_intact
+from tapegrad.kinds import Primitive
 from tapegrad.pieces import Pieces
 from tapegrad.pulls import pulled
 
@@ -59,3 +60,11 @@ def carefully(sweep: Any, lift: Lift | None, targets: Mapping[int, Leaf]) -> Non
     except Exception as error:
         annotate(error, at)
         raise
+
+
+def takes_care(entry: Entry) -> bool:
+    """Whether this sweep does otherwise by an entry than the trusting one: for a slope, or a product's operands."""
+    if len(entry) < 5:
+        return False
+    known = entry[1]
+    return type(known) is not Primitive or known.multilinear

@@ -32,7 +32,8 @@ share a graph, sweeps may nest, and an error leaves nothing behind.
 **Trust.** The strong zero (pulls.py) asks for a look at every slope, which small operations can't
 afford. But 0 * inf is nan, and a nan reaches whatever is pending, unless something drops it that drops
 a 0 too. So the sweep goes ahead without looking, and at intervals asks whether all that is pending
-is finite. If so, no strong zero was missed; what was passed is freed, and this is the new safe point.
+is finite (unless all rules that ran would run the same under care, as a sum's does, and the look is dear).
+If so, no strong zero was missed; what was passed is freed, and this is the new safe point.
 If not, it goes back to the last safe point and from there on looks at every slope.
 """
 
@@ -43,7 +44,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.careful import carefully
+from tapegrad.careful import carefully, takes_care
 from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, give_output, require_intact, spent
 from tapegrad.pieces import FEW, Account, Pieces, give_piece
 from tapegrad.pulls import finite, held_once, pull_large, pulled_trusting, settled
@@ -233,7 +234,7 @@ class Sweep:
                         break
                     entry = parent
         except Exception as error:
-            if not (finite(g) and self._all_finite()):
+            if not (finite(g) and all(map(finite, self._news()))):
                 return self._back_to(safe)  # Perhaps a rule that can't bear nan: it will raise again if not.
             annotate(error, entry)
             raise
@@ -255,8 +256,10 @@ class Sweep:
         return False
 
     def _settle(self, passed: list[Entry]) -> bool:
-        """Whether all that is pending is finite; if so, what was passed is freed."""
-        if not self._all_finite():
+        """Whether all that is pending is finite, or more care would change nothing; then what was passed is freed."""
+        news = self._news()
+        spared = any(g.size > MANY for g in news) and not any(map(takes_care, passed))
+        if not (spared or all(map(finite, news))):
             return False
         if not self.keep:
             if self.queue:
@@ -268,13 +271,13 @@ class Sweep:
         self.hooked.clear()
         return True
 
-    def _all_finite(self) -> bool:
-        """Whether every cotangent that waits or has arrived is finite."""
+    def _news(self) -> list[Any]:
+        """The cotangents that changed since the last look, and wait, or have arrived."""
         changed = [self.pending[position] for position in set(self.given) if position in self.pending]
         arrived = [total for _leaf, total in self.totals[self.arrived :]]
         self.given.clear()
         self.arrived = len(self.totals)
-        return all(map(finite, changed + arrived))
+        return changed + arrived
 
     def _require_intact(self, *present: Entry) -> None:
         """Raise where anything ahead is spent: to be known before an entry is freed, or a hook runs."""
