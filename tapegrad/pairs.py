@@ -28,15 +28,16 @@ state = STATE.get
 def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """The operator of a primitive of two tensors, or one and an array, and no parameters; of any shapes and dtypes."""
     function = known.function
-    quick = isinstance(known, Primitive) or None not in known.slopes
+    matrices = isinstance(known, Primitive)  # whether only of them there are plans
+    quick = matrices or None not in known.slopes
     by_a, by_b, by_both = ((y, a, b) for y, (a, b) in map(known.keeps, ((True, False), (False, True), (True, True))))
     # By the specs of both, where an entry may have the form for two: what makes the result, its spec, and what stands
-    # in the entry. For an array that comes first, one to be copied, its shape stands first; its dtype is the tensor's.
+    # in the entry. For an array, one to be copied, its shape stands there; its dtype is the tensor's.
     plans: dict[Any, tuple[Callable[[Any, Any], Any], Spec, Any]] = {}
 
     def operate(a: Any, b: Any) -> Any:
         if type(b) is np.ndarray:
-            return after(a, b)
+            return beside(a, b, True)
         if type(b) is not Tensor or state() is not ON:
             return general(function, a, b)
         try:
@@ -69,40 +70,35 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         ]
         return t
 
-    def after(t: Any, array: Any) -> Any:
-        parent = t._entry
-        if parent is None or array.dtype.char not in "fdFD" or state() is not ON:
-            return general(function, t, array)
-        return record(t, array, t._array, array, t._spec, spec_of(array), parent, None)
-
-    def reflected(array: Any, t: Any) -> Any:
+    def beside(t: Any, array: Any, first: bool) -> Any:
+        """A tensor and a plain array; ``first``: the tensor comes first."""
         try:
-            spec_b, z, parent = t._spec, t._array, t._node
+            spec_t, value, parent = t._spec, t._array, t._node
         except AttributeError:
-            spec_b, z, parent = current(t)
+            spec_t, value, parent = current(t)
+        a, x, z, b = (t, value, array, array) if first else (array, array, value, t)
         if parent is None or state() is not ON:
-            return general(function, array, t)
-        plan = plans.get((array.shape, spec_b)) if array.dtype is spec_b.dtype else None
+            return general(function, a, b)
+        key = (spec_t, array.shape) if first else (array.shape, spec_t)
+        plan = plans.get(key) if array.dtype is spec_t.dtype else None
         if plan is None:
             if array.dtype.char not in "fdFD":
-                return general(function, array, t)
-            return record(array, t, array, z, spec_of(array), spec_b, None, parent)
+                return general(function, a, b)
+            specs = (spec_t, spec_of(array), parent, None) if first else (spec_of(array), spec_t, None, parent)
+            return record(a, b, x, z, *specs)
         make_y, spec, pair = plan
-        y = make_y(array, z)
-        keeps_y, keeps_a, keeps_b = by_b
+        y = make_y(x, z)
+        keeps_y, keeps_a, keeps_b = by_a if first else by_b
         t = _new(Tensor)
         t._array = y
         t._spec = spec
         t._kin = None
-        t._node = [
-            next(POSITIONS),
-            pair,
-            y if keeps_y else spec,
-            array.copy() if keeps_a else spec_of(array),
-            z if keeps_b else spec_b,
-            None,
-            parent,
-        ]
+        if first:
+            kept, other = value if keeps_a else spec_t, array.copy() if keeps_b else spec_of(array)
+            t._node = [next(POSITIONS), pair, y if keeps_y else spec, kept, other, parent, None]
+        else:
+            kept, other = value if keeps_b else spec_t, array.copy() if keeps_a else spec_of(array)
+            t._node = [next(POSITIONS), pair, y if keeps_y else spec, other, kept, None, parent]
         return t
 
     def record(a: Any, b: Any, x: Any, z: Any, spec_a: Any, spec_b: Any, parent_a: Any, parent_b: Any) -> Any:
@@ -122,19 +118,20 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         x = x if type(a) is Tensor else keep(x, watched, False) if keeps_a else None
         z = z if type(b) is Tensor else keep(z, watched, False) if keeps_b else None
         kept = (x if keeps_a else spec_a, z if keeps_b else spec_b, parent_a, parent_b)
-        plan = None if watched else _plan(known, run, spec_a, spec_b, spec)
+        plan = None if watched or (matrices and spec.ndim != 2) else _plan(known, run, spec_a, spec_b, spec)
         if plan is None:
             return make(y, [next(POSITIONS), known, y if keeps_y else spec, (), watched or None, None, *kept], spec)
         if len(plans) > 4096:
             plans.clear()
-        plans[spec_a if type(a) is Tensor else spec_a.shape, spec_b] = plan
+        key = spec_a if type(a) is Tensor else spec_a.shape, spec_b if type(b) is Tensor else spec_b.shape
+        plans[key] = plan
         return make(y, [next(POSITIONS), plan[2], y if keeps_y else spec, *kept], spec)
 
     def road(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
         return call(function, (a, b, *args), kwargs) if args or kwargs else operate(a, b)
 
     if known.reflected is None:
-        known.reflected = reflected
+        known.reflected = lambda array, t: beside(t, array, False)
     if known.road is None:
         known.road = road
     return operate
