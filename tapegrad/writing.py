@@ -248,7 +248,7 @@ def into(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if isinstance(function, np.ufunc) and where is not True and where is not np._NoValue:
         index, args = _picked(function, args, kwargs.pop("where"), targets)
         results = function(*args, **kwargs)
-    elif function in _GO_ON_IN_OUT and targets[0].dtype.kind in "fc":
+    elif function in _GO_ON_IN_OUT and hasattr(targets[0], "dtype") and targets[0].dtype.kind in "fc":
         after = dict(zip(("ddof", "keepdims"), args[4:], strict=False))
         like = targets[0].shape, targets[0].dtype
         results = look_up(function).run(*args[:3], **after, **kwargs, out=like)  # type: ignore[union-attr]

@@ -177,14 +177,20 @@ def _labelled(
             call((2, 3, 2, 2), target=np.array([[[0, 1], [2, 0]], [[1, 1], [2, -100]]])),
             call((2, 3, 2), target=np.array([[0, 1], [2, 0]]), reduction="none", label_smoothing=0.2),
             call((4,), target=2),
-            call((3, 1), target=np.array([0, 0, 0])),
+            call((3, 1), target=np.array([0, -100, 0])),
             call((0, 3), target=np.zeros(0, int), reduction="sum"),
+            call((0, 0), target=np.zeros(0, int), reduction="sum", label_smoothing=0.1),
+            call((0, 3), target=np.zeros(0, int)),
         ),
         examples=(
             (
-                call(np.array([[1000.0, -1000.0], [-1000.0, 1000.0]]), target=np.array([0, 0]), reduction="sum"),
+                call(np.array([[1000.0, -1000.0], [-1000.0, -900.0]]), target=np.array([0, 0]), reduction="sum"),
                 (np.array([[0.0, 0.0], [-1.0, 1.0]]),),
             ),
+            (call(np.zeros((1, 2)), target=np.array([1])), (np.array([[0.5, -0.5]]),)),
+            (call(np.zeros((1, 2)), target=np.array([1]), reduction="sum"), (np.array([[0.5, -0.5]]),)),
+            (call(np.zeros((2, 2)), target=np.array([1, -100])), (np.array([[0.5, -0.5], [0.0, 0.0]]),)),
+            (call(np.zeros((2, 2)), target=np.array([1, 0]), ignore_index=0), (np.array([[0.5, -0.5], [0.0, 0.0]]),)),
             # By hand: all probabilities are 1/4, and the last sample doesn't count.
             (
                 call(np.zeros((3, 4)), target=np.array([2, 1, -100]), label_smoothing=0.2),
@@ -236,6 +242,14 @@ def cross_entropy_vjp(
             call((3, 4), target=np.array([2, 1, 0]), weight=np.array([0.5, 2.0, 1.0, 3.0]), label_smoothing=0.3),
             call((2, 3, 2), target=np.array([[0, 1], [2, 0]]), reduction="sum"),
             call((4,), target=2),
+        ),
+        # What doesn't count may be missing.
+        examples=(
+            (
+                call(np.array([[0.0, 0.0], [np.nan, 1.0]]), target=np.array([1, -100])),
+                (np.array([[0.25, -0.25], [0.0, 0.0]]),),
+                np.array([1.0, 0.0]),
+            ),
         ),
     ),
 )
@@ -291,7 +305,7 @@ def hinge_slope(scores: Any, labels: Any, margin: float = 1.0) -> Any:
     excess, correct = _excess(scores, labels, margin)
     slope = (excess > 0).astype(scores.dtype)
     slope[np.arange(len(slope)), correct] = -np.add.reduce(slope, axis=1)
-    slope /= max(len(slope), 1)
+    slope /= len(slope)
     return slope
 
 
@@ -327,6 +341,8 @@ def _excess(scores: Any, labels: Any, margin: float) -> tuple[Any, Any]:
         examples=(
             # On a kink the derivative is 0: s_1 - s_0 + margin = 0.
             (call(np.array([[1.0, 0.0, 2.0]]), labels=np.array([0])), (np.array([[-1.0, 0.0, 1.0]]),)),
+            (call(np.array([[1.0, 0.5, 2.0]]), labels=np.array([0])), (np.array([[-2.0, 1.0, 1.0]]),)),
+            (call(np.array([[1.0, 0.0, 2.0]]), labels=np.array([0])), (np.array([[-np.inf, 0, np.inf]]),), np.inf),
         ),
         note="derivative 0 at a kink",
     ),

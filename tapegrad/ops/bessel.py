@@ -71,6 +71,7 @@ def _asymptotic(size: Any, n: int) -> Any:
             (call(np.array([3.0, 40.0]), n=0), (np.array([3.9533702174026094, 14707396163259352.7]),)),
             (call(np.array([3.0, 40.0]), n=1), (np.array([0.748404146976650385, 353985124631423.307]),)),
             (call(np.array([3.0, -0.0]), n=0), (np.array([3.9533702174026094, 0.0]),)),
+            (call(np.array([3.0, 40.0]), n=0), (np.array([3.9533702174026094, 0.0]),), np.array([1.0, 0.0])),
         ),
         complex=False,
         analytic=False,

@@ -38,6 +38,13 @@ PADDINGS = (
     ),
     call((3,), pad_width=2, mode="linear_ramp", end_values=(1, -1)),
     call((4, 3), pad_width=2, mode="mean", stat_length=((1, 2), (3, 9))),
+    call((3,), pad_width=1, mode="mean", stat_length=2),
+    # A width for each axis by name came with NumPy 2.3.
+    *(
+        (call((2, 3), pad_width={-1: (1, 2)}), call((2, 3, 2), pad_width={0: 3, 1: (0, 1)}, mode="edge"))
+        if np.lib.NumpyVersion(np.__version__) >= "2.3.0"
+        else ()
+    ),
 )
 
 
@@ -106,7 +113,20 @@ def _repeated(border: Any, axis: int, times: int) -> Any:
     return np.broadcast_to(border, (*border.shape[:axis], times, *border.shape[axis + 1 :]))
 
 
-@defvjp(padded, cases=Cases(calls=PADDINGS))
+@defvjp(
+    padded,
+    cases=Cases(
+        calls=PADDINGS,
+        examples=(
+            # 2 a - b: the third element has no part in it.
+            (
+                call(np.array([1.0, 2.0, 4.0]), pad_width=(1, 0), mode="reflect", reflect_type="odd"),
+                (np.array([np.inf, -np.inf, 1.0]),),
+                np.array([np.inf, 1.0, 1.0, 1.0]),
+            ),
+        ),
+    ),
+)
 def pad_vjp(
     g: Any,
     _y: Any,
@@ -125,8 +145,7 @@ def pad_vjp(
     if mode == "constant" or mode == "empty":
         return g[tuple(slice(before, before + n) for n, (before, _) in zip(shape, widths, strict=True))]
     lengths = _pairs(stat_length, len(shape)) if stat_length is not None else [(n, n) for n in shape]
-    # NumPy pads axis 0 first, and its border is padded along with the rest: so the last axis comes off first.
-    for axis in reversed(range(len(shape))):
+    for axis in range(len(shape)):
         if any(widths[axis]):
             g = _unpadded(g, axis, shape[axis], widths[axis], mode, lengths[axis], reflect_type == "odd")
     return g
@@ -135,9 +154,9 @@ def pad_vjp(
 def _pairs(given: Any, ndim: int) -> list[tuple[int, int]]:
     """``pad_width`` and its like, in any of NumPy's forms, as a pair for each axis."""
     if isinstance(given, dict):  # NumPy 2.3
-        chosen = {axis % ndim: np.broadcast_to(pair, (2,)).tolist() for axis, pair in given.items()}
+        chosen = {axis % ndim: np.broadcast_to(pair, (2,)) for axis, pair in given.items()}
         return [tuple(chosen.get(axis, (0, 0))) for axis in range(ndim)]
-    return [(int(before), int(after)) for before, after in np.broadcast_to(given, (ndim, 2)).tolist()]
+    return [(int(before), int(after)) for before, after in np.broadcast_to(given, (ndim, 2))]
 
 
 def _unpadded(g: Any, axis: int, n: int, width: tuple[int, int], mode: Any, length: tuple[int, int], odd: bool) -> Any:
@@ -174,9 +193,10 @@ def _odd_adjoint(border: Any, axis: int, n: int, places: Any, width: tuple[int, 
     ends = np.zeros((2, n))
     ends[0, 0] = ends[1, -1] = 1
     first, last = (_border(np.pad(end, width, mode, reflect_type="odd"), n, width[0]) for end in ends)
-    left = np.where((places > 0) & (places < n - 1), 1 - first - last, 0)
     c: Any = 0
-    for factor, where in ((first, np.zeros_like(places)), (last, np.full_like(places, n - 1)), (left, places)):
+    for factor, where in (
+        (first, np.zeros_like(places)), (last, np.full_like(places, n - 1)), (1 - first - last, places)
+    ):  # fmt: skip
         factor = factor.astype(border.real.dtype).reshape(-1, *(1,) * (border.ndim - axis - 1))
         shape = (*border.shape[:axis], n, *border.shape[axis + 1 :])
         c = c + scattered(select(factor != 0, border * factor), (*(slice(None),) * axis, where), shape)

@@ -23,6 +23,9 @@ from tapegrad.shapes import conj, mH, unbroadcast
 _product: Any = np.ndarray.dot if np.lib.NumpyVersion(np.__version__) >= "2.4.0" else operator.matmul
 
 
+COUNTS = np.array([[1, 2], [3, 4]])
+
+
 @defvjp(
     np.matmul,
     multilinear=True,
@@ -52,6 +55,11 @@ _product: Any = np.ndarray.dot if np.lib.NumpyVersion(np.__version__) >= "2.4.0"
             call((3, 2), (3,), axes=[(1, 0), 0, 0]),
             call((2, 3), (3,), axes=[(-2, -1), (0,), (0,)]),
             call((3,), (3,), axes=[0, 0, ()]),
+        ),
+        # Integers don't record: where the rest does, they are arrays beside tensors.
+        examples=(
+            (call(COUNTS, np.eye(2)), (None, np.array([[10.0, 14.0], [14.0, 20.0]])), COUNTS),
+            (call(np.eye(2), COUNTS), (np.array([[5.0, 11.0], [11.0, 25.0]]), None), COUNTS),
         ),
     ),
 )
@@ -150,7 +158,7 @@ def dot_vjp(g: Any, _y: Any, a: Any, b: Any, *, _out: Any = None) -> Any:
         return lambda: unbroadcast(g * conj(b), a.shape), lambda: unbroadcast(g * conj(a), b.shape)
     if a.ndim <= 2 and b.ndim <= 2:
         return matmul_vjp(g, _y, a, b)
-    return tensordot_vjp(g, _y, a, b, axes=(-1, max(b.ndim - 2, 0)))
+    return tensordot_vjp(g, _y, a, b, axes=(-1, b.ndim - 2))
 
 
 @composite(np.inner, cases=Cases(calls=(call((3,), (3,)), call((2, 3), (4, 3)), call((2, 3), (3,)), call((), (3,)))))

@@ -135,8 +135,20 @@ def _step(s: Any, link_and_value: tuple[Any, Any]) -> Any:
         examples=(
             # The product of the links overflows, the recurrence doesn't.
             (
-                call(np.array([1.0, 1e200, 1e200]), np.array([1e-300, 0.0, 0.0, 0.0])),
-                (np.array([np.inf, 1e-100, 1e-100]), np.array([np.inf, np.inf, 1e200, 1.0])),
+                call(
+                    np.array([[1.0, 1e200, 1e200, 1e-200], [1, 1, 1, 1]]).T,
+                    np.array([[1e-300, 0, 0, 0, 0], [1, 0, 0, 0, 0]]).T,
+                ),
+                (
+                    np.array([[np.inf, 1e-100, 1e-100, 1e100], [4, 3, 2, 1]]).T,
+                    np.array([[np.inf, np.inf, 1e200, 1, 1], [5, 4, 3, 2, 1]]).T,
+                ),
+            ),
+            # What isn't finite counts as 0 where it meets an exact 0.
+            (call(np.array([2.0]), np.array([np.inf, 1.0])), (np.zeros(1), np.array([1.0, 0.0])), np.array([1.0, 0.0])),
+            (
+                call(np.full((32, 2), [np.inf, 2.0]).T, np.full((32, 3), [0.0, 1.0, 0.0]).T),
+                (np.full((32, 2), [0.0, 1.0]).T, np.full((32, 3), [np.inf, 3.0, 1.0]).T),
             ),
             # The same for many at once, which goes row by row.
             (
@@ -208,6 +220,7 @@ _AT_ZEROS = (
     (call(np.array([2.0, 0.0, 0.0, 3.0])), (np.array([1.0, 2.0, 0.0, 0.0]),)),
     (call(np.array([0.0, 2.0, 3.0])), (np.array([9.0, 0.0, 0.0]),)),
     (call(np.array([1e-200, 1e-200])), (np.array([1.0, 1e-200]),)),
+    (call(np.array([np.inf, 2.0])), (np.array([1.0, 0.0]),), np.array([1.0, 0.0])),
     (call(np.array([np.nan, 2.0])), (np.array([3.0, np.nan]),)),
     (call(np.array([2.0, np.nan, 3.0])), (np.array([np.nan, 8.0, np.nan]),)),
 )
@@ -237,7 +250,8 @@ if hasattr(np, "cumulative_sum"):  # NumPy 2.1
         include_initial: bool = False,
     ) -> Any:
         """x_bar_i = sum of g_k over k >= i; the initial 0 is a constant."""
-        return _sums_to_come(_part(g, axis or 0, _BUT_FIRST) if include_initial else g, axis or 0)
+        axis = axis or 0
+        return _sums_to_come(_part(g, axis, _BUT_FIRST) if include_initial else g, axis)
 
     @defvjp(
         np.cumulative_prod,

@@ -68,7 +68,8 @@ class Hermitian(Domain):
 
 
 _OF_A_DIAGONAL = tuple(
-    (call(np.diag([4.0, 9.0]), upper=upper), (np.array([[1 / 4, 1 / 4], [1 / 4, 1 / 6]]),)) for upper in (False, True)
+    (call(np.diag([4.0, 9.0]), upper=upper), (np.array([[1 / 4, side], [side, 5 / 6]]),), ONE_TO_TEN[:2, :2])
+    for upper, side in ((False, 1), (True, 1 / 2))
 )
 
 
@@ -152,6 +153,11 @@ def qr_of(a: Any, mode: Any = "reduced") -> Any:
                 call(np.stack([np.eye(4, 2) * [2.0, 4.0]] * 2), mode="complete"),
                 (np.stack([np.full((4, 2), np.nan), np.zeros((4, 2))]),),
                 [np.arange(16.0).reshape(4, 4) * [[[1]], [[0]]], 0.0],
+            ),
+            (
+                call(np.array([[2j], [0]]), mode="complete"),
+                (np.full((2, 1), np.nan),),
+                [np.array([[0, 0], [0, 1j]]), 0.0],
             ),
             # Dependent columns, and others: nan if that matrix is used.
             (

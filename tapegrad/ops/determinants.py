@@ -141,7 +141,13 @@ def minors_along(e: Any, a: Any) -> Any:
     minors_along,
     cases=Cases(
         domain=REGULAR,
-        calls=(call((3, 3), (3, 3)), call((2, 3, 3), (2, 3, 3)), call((4, 4), (4, 4)), call((0, 0), (0, 0))),
+        calls=(
+            call((3, 3), (3, 3)),
+            call((2, 3, 3), (2, 3, 3)),
+            call((1, 4, 4), (1, 4, 4)),
+            call((0, 0), (0, 0)),
+            call((0, 3, 3), (0, 3, 3)),
+        ),
         examples=(
             (call(np.diag([1.0, 2.0]), np.zeros((2, 2))), (np.array([[1.0, -1.0], [-1.0, 1.0]]), np.zeros((2, 2)))),
             (call(np.ones((1, 1)), np.ones((1, 1))), (np.zeros((1, 1)), np.zeros((1, 1)))),
@@ -164,7 +170,7 @@ def minors_along_vjp(g: Any, _y: Any, e: Any, a: Any) -> Any:
     d (f X - X E X tr(XG) - X G X tr(XE) + X E X G X + X G X E X)^T, with f = tr(XE) tr(XG) - tr(X E X G).
     """
     u, e_bar = conj(g), conj(minors_along(conj(g), a))
-    if a.size == 0 or a.shape[-1] < 3:  # The determinant is of degree n.
+    if a.shape[-1] < 3:  # The determinant is of degree n.
         return e_bar, np.zeros_like(a)
 
     def a_bar() -> Any:

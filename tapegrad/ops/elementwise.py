@@ -131,6 +131,11 @@ POWER = Cases(
         (call(np.array([-2.0, -2.0]), np.array([3, 0])), (np.array([12.0, 0.0]), None)),
         (call(np.array([0.0, 0.0]), np.array([2.0, 0.0])), (np.zeros(2), np.zeros(2))),
         (call(np.zeros(2, complex), np.array([0, 1])), (np.array([0, 1]), None)),
+        # By mpmath: the logarithm of the base is complex.
+        (
+            call(np.array([-2.0]), np.array([1 + 1j])),
+            (np.array([0.00562980664052364531]), np.array([0.127408483344155258 + 0.247142947181601295j])),
+        ),
     ),
     note="whole exponents are polynomials at every base; by the exponent, 0 at base 0 and nan at a negative base",
 )
@@ -176,7 +181,9 @@ elementwise(
     np.hypot,
     hypot_slope,
     lambda y, a, b: hypot_slope(y, b, a),
-    cases=real_only(NONZERO, "0 at the origin"),
+    cases=real_only(NONZERO, "0 at the origin")._replace(
+        examples=((call(np.array([0.0, 1.0]), np.zeros(2)), (np.array([0.0, 1.0]), np.zeros(2))),)
+    ),
 )
 elementwise(
     np.copysign,
@@ -202,7 +209,12 @@ def sign_pullback(g: Any, y: Any, x: Any) -> Any:
 elementwise(
     np.sign,
     pullback(sign_pullback),
-    cases=Cases(domain=NONZERO, analytic=False, note="constant for real numbers; 0 at 0"),
+    cases=Cases(
+        domain=NONZERO,
+        analytic=False,
+        examples=((call(np.array([0, np.nan * (1 + 1j)])), (np.array([0, np.nan * (1 + 1j)]),)),),
+        note="constant for real numbers; 0 at 0",
+    ),
     constant_for_real=True,
 )
 elementwise(np.conjugate, pullback(lambda g, _y, _x: conj(g)), cases=Cases(analytic=False))
@@ -283,15 +295,34 @@ elementwise(np.cos, lambda _y, x: -np.sin(x), cases=Cases())
 elementwise(np.tan, tan_slope, cases=Cases(domain=NARROW))
 elementwise(np.sinh, lambda _y, x: np.cosh(x), cases=Cases())
 elementwise(np.cosh, lambda _y, x: np.sinh(x), cases=Cases())
-elementwise(np.tanh, tanh_slope, cases=Cases(domain=NARROW), pull=tanh_pull)
-elementwise(np.arcsin, ratio(lambda _y, x: circle(x)), cases=Cases(domain=UNIT))
+# The cosine of such numbers overflows.
+elementwise(
+    np.tanh,
+    tanh_slope,
+    cases=Cases(domain=NARROW, examples=((call(np.array([800 + 1j, -800 + 1j])), (np.zeros(2),)),)),
+    pull=tanh_pull,
+)
+elementwise(
+    np.arcsin,
+    ratio(lambda _y, x: circle(x)),
+    cases=Cases(domain=UNIT, examples=((call(np.array([1.0, -1.0])), (np.full(2, math.inf),)),)),
+)
 elementwise(np.arccos, ratio(lambda _y, x: -circle(x)), cases=Cases(domain=UNIT))
 
 
 elementwise(np.arctan, lambda _y, x: arctan_slope(x), cases=Cases(domain=NONZERO))
-elementwise(np.arcsinh, ratio(arcsinh_slope), cases=Cases(domain=NONZERO))
+# Beside i, by mpmath.
+elementwise(
+    np.arcsinh,
+    ratio(arcsinh_slope),
+    cases=Cases(domain=NONZERO, examples=((call(np.array([0.9999999999j])), (np.array([70710.6751951088304]),)),)),
+)
 elementwise(np.arccosh, ratio(lambda _y, x: outer_circle(x)), cases=Cases(domain=Domain(1.2, 3.0)))
-elementwise(np.arctanh, lambda _y, x: arctanh_slope(x), cases=Cases(domain=UNIT))
+elementwise(
+    np.arctanh,
+    lambda _y, x: arctanh_slope(x),
+    cases=Cases(domain=UNIT, examples=((call(np.array([1e200 + 1e200j])), (np.zeros(1),)),)),
+)
 
 
 def arctan2_slope(_y: Any, a: Any, b: Any) -> Any:
@@ -325,7 +356,18 @@ def sinc_slope(y: Any, x: Any) -> Any:
     return np.where(near, series * close, (np.cos(math.pi * away) - y) / away)
 
 
-elementwise(np.sinc, sinc_slope, cases=Cases(domain=Domain(-2.0, 2.0), examples=((call(np.zeros(2)), (np.zeros(2),)),)))
+elementwise(
+    np.sinc,
+    sinc_slope,
+    cases=Cases(
+        domain=Domain(-2.0, 2.0),
+        calls=(call((5, 5)),),
+        examples=(
+            (call(np.zeros(2)), (np.zeros(2),)),
+            (call(np.array([0.29])), (np.array([-0.877183192598032370]),)),  # By mpmath.
+        ),
+    ),
+)
 
 # ---------------------------------------------------------------- parts of a float
 

@@ -54,7 +54,15 @@ def _weighted_sum(w: Any, g: Any, axis: int) -> Any:
             *_ENDS,
             call((), (), num=3, retstep=True),
             call((2,), (), num=3, endpoint=False, retstep=True, axis=-1),
-        )
+            call((), (2,), num=2, retstep=True),
+        ),
+        examples=(
+            # The ends have no part in each other.
+            (call(0.0, 1.0, num=3), (1.5, np.inf), np.array([1.0, 1.0, np.inf])),
+            (call(0.0, 1.0, num=3), (np.inf, 1.5), np.array([np.inf, 1.0, 1.0])),
+            (call(0.0, 1.0, num=2), (1.0, np.inf), np.array([1.0, np.inf])),
+            (call(1.0, 2.0, num=1, retstep=True), (1.0, 0.0)),
+        ),
     ),
 )
 def linspace_vjp(
@@ -73,15 +81,9 @@ def linspace_vjp(
     """y_k = (1 - w_k) start + w_k stop, with w_k = k / n; and of the step, 1 / n of the difference."""
     g, g_step = g if retstep else (g, None)
     parts = num - 1 if endpoint else num
-    step = None if g_step is None or parts < 1 else g_step / parts  # Of one point there is no step: it is nan.
-    if g is None:
-        return (
-            (None, None)
-            if step is None
-            else (lambda: unbroadcast(-step, _start.shape), lambda: unbroadcast(step, _stop.shape))
-        )
-    first, second = _share(g, num, endpoint, axis)
-    if step is not None:
+    first, second = (np.zeros_like(g_step),) * 2 if g is None else _share(g, num, endpoint, axis)
+    if g_step is not None and parts > 0:  # Of one point there is no step: it is nan.
+        step = g_step / parts
         first, second = first - step, second + step
     return (
         lambda: unbroadcast(first, _start.shape),

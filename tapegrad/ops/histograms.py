@@ -56,7 +56,11 @@ _BINS = np.array([1, 0, 3, 1, 4])
 @defvjp(
     binned,
     cases=Cases(
-        calls=(call((5,), index=_BINS, n=3, dtype=np.complex128), call((5,), index=_BINS, n=6, dtype=np.complex128)),
+        calls=(
+            call((5,), index=_BINS, n=3, dtype=np.complex128),
+            call((5,), index=_BINS, n=6, dtype=np.complex128),
+            call((0,), index=_BINS[:0], n=2, dtype=np.complex128),
+        ),
         analytic=False,
         neutral=False,
     ),
@@ -69,7 +73,13 @@ def binned_vjp(g: Any, _y: Any, _weights: Any, *, index: Any, _n: Any, _dtype: A
 @defvjp(
     from_bins,
     cases=Cases(
-        calls=(call((5,), index=_BINS, dtype=np.complex128), call((2,), index=_BINS, dtype=complex)), neutral=False
+        calls=(
+            call((5,), index=_BINS, dtype=np.complex128),
+            call((4,), index=_BINS, dtype=np.complex128),
+            call((2,), index=_BINS, dtype=complex),
+            call((2,), index=_BINS[:0], dtype=complex),
+        ),
+        neutral=False,
     ),
 )
 def from_bins_vjp(g: Any, _y: Any, _g: Any, *, index: Any, _dtype: Any) -> Any:

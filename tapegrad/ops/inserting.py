@@ -25,6 +25,7 @@ _ROW = np.array([True, False, True, False])
         calls=(
             call((2, 3), obj=1),
             call((2, 3), obj=-1, axis=0),
+            call((2, 3, 2), obj=1, axis=1),
             call((2, 4), obj=slice(1, None, 2), axis=1),
             call((2, 4), obj=slice(None, None, -3), axis=-1),
             call((5,), obj=[0, 3, 3, -1]),
@@ -109,8 +110,8 @@ def inserted_vjp(g: Any, _y: Any, _arr: Any, _values: Any, *, obj: Any, axis: in
     numbers = np.insert(np.full(n, -1), obj, np.arange(g.shape[axis] - n))
     return (
         lambda: g[along(numbers < 0, axis)].reshape(_arr.shape),
-        # The new places in the order of the values. (A stable sort: the old ones come first.)
-        lambda: _value_part(g[along(np.argsort(numbers, kind="stable")[n:], axis)], _values.shape),
+        # The new places in the order of the values: the old ones come first, in whichever order.
+        lambda: _value_part(g[along(np.argsort(numbers)[n:], axis)], _values.shape),
     )
 
 

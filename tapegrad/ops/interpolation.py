@@ -44,6 +44,20 @@ PLACES_APART = Domain(-1.0, 3.0, avoid=(0.0, 0.7, 1.1, 2.0, 2.2), margin=0.1)
                 (np.array([0.0, 2.0, 3.0, 3.0, 0.0]), np.array([-2.0, -3.0, -3.0]), np.array([2.0, 1.0, 2.0])),
             ),
             (call(np.nan, np.array([0.0, 1.0]), np.array([1.0, 2.0])), (0.0, np.zeros(2), np.zeros(2))),
+            (
+                call(np.array([1.0]), np.array([0.0, 1.0]), np.array([1.0, 3.0])),
+                (np.array([2.0]), np.array([0.0, -2.0]), np.array([0.0, 1.0])),
+            ),
+            # Of two samples in one place, the last one.
+            (
+                call(np.array([1.0]), np.array([0.0, 1.0, 1.0]), np.array([0.0, 2.0, 8.0])),
+                (np.zeros(1), np.zeros(3), np.array([0.0, 0.0, 1.0])),
+            ),
+            (
+                call(np.array([0.5]), np.array([0.0, 1.0]), np.array([0.0, 1.0j])),
+                (np.array([1.0]), np.array([-0.5, -0.5]), np.array([0.5j, 0.5j])),
+                1j,
+            ),
         ),
         complex=False,
         analytic=False,
@@ -54,7 +68,6 @@ def interpolated_vjp(
     g: Any, _y: Any, x: Any, xp: Any, fp: Any, *, left: Any = None, right: Any = None
 ) -> tuple[Any, ...]:
     """y = (1 - t) f0 + t f1 with t = (x - x0) / (x1 - x0), between the samples on either side of x."""
-    x = as_array(x)
     n = xp.shape[0]
     below, above = x < xp[0], x > xp[-1]
     inside = (x >= xp[0]) & (x <= xp[-1])

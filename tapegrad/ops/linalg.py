@@ -69,7 +69,7 @@ def solve_vjp(g: Any, y: Any, a: Any, _b: Any) -> Any:
         return lambda: unbroadcast(-(b_bar @ mH(y)), a.shape), lambda: unbroadcast(b_bar, _b.shape)
     b_bar = np.linalg.solve(mH(a), g[..., None])
     return (
-        lambda: unbroadcast(-(b_bar * conj(y[..., None, :])), a.shape),
+        lambda: -(b_bar * conj(y[..., None, :])),
         lambda: unbroadcast(b_bar[..., 0], _b.shape),
     )
 
@@ -139,8 +139,8 @@ def _array(x: Any) -> Any:
         ),
         examples=(
             (
-                call(np.diag([2.0, 0.0, 4.0])),
-                (np.array([[-0.25, 0.25, -0.125], [0.25, 0.0, 0.0625], [-0.125, 0.0625, -0.0625]]),),
+                call(np.diag([0.2, 0.0, 0.4])),
+                (np.array([[-25.0, 25.0, -12.5], [25.0, 0.0, 6.25], [-12.5, 6.25, -6.25]]),),
             ),
             (call(np.diag([1.0, 2.0]), hermitian=True), (-np.outer([1.0, 0.5], [1.0, 0.5]),)),
             # Of the singular values 2, 1 and 4, and of 2 and 1, that of 1 is cut off.
@@ -149,11 +149,34 @@ def _array(x: Any) -> Any:
                 (np.array([[-15, 100, -22.5], [80, 0, 38], [-52.5, 32, -37.5]]) / 60,),
                 ONE_TO_TEN,
             ),
+            # Beside it one of full rank; one that is 0 besides.
+            (
+                call(np.stack([np.diag([2.0, 1.0, 4.0]), np.diag([5.0, 4.0, 2.0])]), rcond=0.3),
+                (
+                    np.stack(
+                        [
+                            np.array([[-15, 100, -22.5], [80, 0, 38], [-52.5, 32, -37.5]]) / 60,
+                            -ONE_TO_TEN / np.outer([5, 4, 2], [5, 4, 2]),
+                        ]
+                    ),
+                ),
+                ONE_TO_TEN,
+            ),
+            (
+                call(np.diag([4.0, 1.0, 0.0]), rcond=0.3),
+                (np.array([[-15, 72, 105], [48, 0, 0], [45, 0, 0]]) / 240,),
+                ONE_TO_TEN,
+            ),
             (call(np.eye(3, 2) * [2.0, 1.0], rcond=0.6), (np.array([[-3, 20], [16, 0], [9, 0]]) / 12,), ONE_TO_TEN[:2]),
             # Read of a Hermitian matrix is the lower triangle alone; the gradient is that of both.
             (
                 call(np.array([[1.0, 9.0], [0.0, 2.0]]), hermitian=True),
                 (np.array([[-1.0, -1.5], [-1.5, -1.25]]),),
+                ONE_TO_TEN[:2, :2],
+            ),
+            (
+                call(np.array([[1.0, 9.0], [1.0, 1.0]]), rcond=1e-10, hermitian=True),
+                (np.array([[-1.25, -0.75], [-0.75, -0.25]]),),
                 ONE_TO_TEN[:2, :2],
             ),
         ),
@@ -199,13 +222,13 @@ def cut_off_pull(g: Any, y: Any, a: Any) -> Any:
     """
     u, s, vh = np.linalg.svd(a, full_matrices=False)
     # y says what was kept: v_i^H y u_i is 1 / s_i there, else 0.
-    f = np.where(np.sum(vh * np.swapaxes(y @ u, -1, -2), axis=-1).real * s > 0.5, 1 / np.where(s > 0, s, 1), 0)
+    f = np.where(np.sum(vh * np.swapaxes(y @ u, -1, -2), axis=-1).real * s > 0.5, 1 / s, 0)
     gH, v = mH(g), mH(vh)
     m = mH(u) @ gH @ v
     fi, fj, si, sj = f[..., :, None], f[..., None, :], s[..., :, None], s[..., None, :]
     both, none = (fi > 0) & (fj > 0), (fi == 0) & (fj == 0)
-    falls = np.where(none, 0, np.where(both, -fi * fj, (fi - fj) / np.where(both | none, 1, si - sj)))
-    rises = np.where(none, 0, (fi + fj) / np.where(none, 1, si + sj))
+    falls = np.where(both, -fi * fj, (fi - fj) / np.where(both | none, 1, si - sj))
+    rises = (fi + fj) / np.where(none, 1, si + sj)
     slopes = (f / np.where(f > 0, s, 1))[..., None, :]
     left = u @ (falls * hermitian_part(m) + rises * skew(m)) + (gH @ v - u @ m) * slopes
     return left @ vh  # Of a wide matrix there would be a term for the rest of V; ``pinv_pull`` hands over none.
@@ -214,7 +237,10 @@ def cut_off_pull(g: Any, y: Any, a: Any) -> Any:
 @defvjp(
     cut_off_pull,
     cases=Cases(
-        calls=(call((2, 3), np.linalg.pinv(TALL, rcond=0.9), TALL),), analytic=False, note="only within np.linalg.pinv"
+        calls=(call((2, 3), np.linalg.pinv(TALL, rcond=0.9), TALL),),
+        examples=((call(TALL.T, np.linalg.pinv(TALL, rcond=0.9), TALL), (None, None, np.full(TALL.shape, np.nan))),),
+        analytic=False,
+        note="only within np.linalg.pinv",
     ),
 )
 def cut_off_pull_vjp(g: Any, _y: Any, _g: Any, pinv: Any, a: Any) -> Any:
@@ -240,14 +266,14 @@ def cut_off_pull_vjp(g: Any, _y: Any, _g: Any, pinv: Any, a: Any) -> Any:
         # Of a deficient matrix, the solution alone; with the singular value of 1 cut off, as of ``pinv``.
         examples=(
             (
-                call(np.diag([2.0, 0.0, 4.0]), np.ones(3)),
-                (np.array([[-2, 2, -1], [2, 0, 0.5], [-1, 0.5, -0.5]]) / 8, np.array([0.5, 0.0, 0.25])),
+                call(np.diag([2.0, 0.0, 4.0])[[0, 2, 1]], np.ones(3)),
+                (np.array([[-2, 2, -1], [-1, 0.5, -0.5], [2, 0, 0.5]]) / 8, np.array([0.5, 0.25, 0.0])),
                 [1.0, 0.0, 0.0],
             ),
             (
                 call(np.diag([2.0, 1.0, 4.0]), np.ones(3), rcond=0.3),
-                (np.array([[-15, 30, -7.5], [30, 0, 5], [-7.5, 5, -3.75]]) / 60, np.array([0.5, 0.0, 0.25])),
-                [1.0, 0.0, 0.0],
+                (np.eye(3) + np.array([[-15, 30, -7.5], [30, 0, 5], [-7.5, 5, -3.75]]) / 60, np.array([0.5, 0, 0.25])),
+                [1.0, 0.0, 1.0],
             ),
         ),
         analytic=False,

@@ -96,6 +96,7 @@ def _ignoring_nan_cases(sign: float) -> Cases:
             (call(ties), (np.array([0, 0, 0.5, 0.5]),)),
             (call(ties, initial=3.0 * sign), (np.array([0, 0, 1, 1]) / 3,)),
             (call(ties, initial=np.nan), (np.array([0, 0, 0.5, 0.5]),)),
+            (call(ties, initial=-9.0 * sign, where=np.array([True] * 3 + [False])), (np.array([0.0, 0, 1, 0]),)),
             (call(np.full(2, np.nan)), (np.full(2, 0.5),)),
             (call(np.full(2, np.nan), initial=np.nan), (np.ones(2) / 3,)),
         ),
@@ -184,6 +185,7 @@ _CALLS: dict[str, Any] = {
         call((5, 2), np.array([0, 2, 4])),
         call((2, 5), np.array([1, 1, 4, 2]), axis=1),
         call((3,), np.array([], int)),
+        call((2, 5, 2), np.array([2, 3]), axis=-2),
     ),
     "outer": (call((2,), (3,)), call((2, 1), (2,)), call((), (2,)), call((2,), 1.2)),
 }
@@ -228,6 +230,8 @@ def _running_choice_cases(ufunc: np.ufunc) -> Cases:
         examples=(
             (call(sign * np.array([2.0, 2.0, 1.0, 2.0, 3.0])), (np.array([4.0, 0.0, 0.0, 0.0, 1.0]),)),
             (call(missing), (np.array([2.0, 0.0, 2.0, 0.0]) if ignores_nan else np.array([4.0, 0.0, 0.0, 0.0]),)),
+            (call(-missing[1:]), (np.array([1.0, 2.0, 0.0]) if ignores_nan else np.array([3.0, 0.0, 0.0]),)),
+            (call(missing[2:]), (np.array([2.0, 0.0]) if ignores_nan else np.array([1.0, 1.0]),)),
         ),
         analytic=False,
         note="of several tied, the first",

@@ -90,6 +90,7 @@ def p_norm(x: Any, ord: float, axis: Any = None, keepdims: Any = False) -> Any:
             (call(np.array([[0.0, 0.0], [0.0, -2.0]]), ord=3, axis=1), (np.array([[0.0, 0.0], [0.0, -1.0]]),)),
             (call(np.array([0.0, 4.0]), ord=0.5), (np.array([0.0, 1.0]),)),
             (call(np.array([0.0, 4.0]), ord=-2.0), (np.zeros(2),)),
+            (call(np.array([1e-200, 0.0]), ord=3), (np.zeros(2),)),
             (call(np.array([0.0, 3.0, -4.0]), ord=3), (np.array([0.0, 9.0, -16.0]) / 91 ** (2 / 3),)),
             # A cotangent of 0 counts for nothing, also of an infinite norm.
             (call(np.array([[math.inf, 1], [0, 2]]), ord=3, axis=1), (np.array([[0.0, 0], [0, 2]]),), np.array([0, 2])),

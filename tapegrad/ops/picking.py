@@ -82,6 +82,8 @@ def put(g: Any, index: Any, shape: tuple[int, ...], final: tuple[int, ...]) -> A
             call((2, 3), indices=np.array([[2], [-1]]), axis=-1),
             call((2, 3), indices=np.array([[0, 2]]), axis=1),
             call((2, 3), indices=np.array([[1]]), axis=0),
+            call((3,), indices=np.array([1]), axis=0),
+            call((2, 3), indices=np.zeros((2, 0), np.intp), axis=1),
             call((1, 3), indices=np.array([[0, 2], [1, 1]]), axis=-1),
             call((2, 3), indices=np.array([5, 0, 0]), axis=None),
             call((2, 3, 2), indices=np.zeros((2, 1, 2), np.intp), axis=-2),
@@ -120,6 +122,7 @@ def take_along_axis_vjp(g: Any, _y: Any, _arr: Any, *, indices: Any, axis: int |
             call([True], ()),
             call([True], (), axis=0),
             call([True, False, True], (0, 2, 3), axis=1),
+            call([True, False], (0, 2, 3), axis=1),
         )
     ),
 )
@@ -161,7 +164,7 @@ def chosen(operands: Any, mode: Any = "raise") -> Any:
             call([np.array([0, 1, 1]), (3,), (2, 3)]),
             call([np.array([[0], [2]]), (), (3,), (2, 1)]),
             call([np.array([-1, 4, 3]), (3,), 2.0, (3,)], mode="wrap"),
-            call([np.array([-1, 4, 1]), (3,), (3,)], mode="clip"),
+            call([np.array([-1, 4, 1]), (3,), (3,), (3,)], mode="clip"),
         )
     ),
 )

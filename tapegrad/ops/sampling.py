@@ -104,6 +104,13 @@ STEPS = Domain(0.5, 1.5)
             call((11, 2), 0.25, axis=0, edge_order=2),
             call((9,), (), axis=0, edge_order=1),
         ),
+        examples=(
+            # (Where f is real, NumPy takes no complex step: hence complex=False.)
+            (
+                call(np.array([1 + 2j, 3 - 1j]), 1 + 1j, axis=0, edge_order=1),
+                (np.array([-1 - 1j, 1 + 1j]), 3 - 2j),
+            ),
+        ),
         complex=False,
     ),
 )
@@ -143,12 +150,21 @@ class Increasing(Domain):
         calls=(
             call((5,), (5,), axis=0, edge_order=1),
             call((2, 5), (5,), axis=1, edge_order=2),
+            call((5, 2), (5,), axis=0, edge_order=1),
             call((5,), PLACES, axis=0, edge_order=1),
             call((5, 2), PLACES, axis=0, edge_order=2),
             call((2, 3), PLACES[:3], axis=1, edge_order=2),
             call((2, 4), PLACES[:4], axis=-1, edge_order=2),
             call((2, 3), np.arange(3.0), axis=1, edge_order=1),
             call((2, 3), np.arange(2), axis=0, edge_order=1),
+        ),
+        examples=(
+            # (Places are real, of complex samples too: hence complex=False.)
+            (
+                call(np.array([1j, 2, 0]), np.array([0.0, 1.0, 3.0]), axis=0, edge_order=1),
+                (np.array([-5 - 10j, 3 + 6j, 2 + 4j]) / 3, np.array([2.0, -9.0, 7.0]) / 9),
+                1 + 2j,
+            ),
         ),
         complex=False,
     ),
@@ -255,6 +271,7 @@ def trapezoid_by_places(y: Any, x: Any, axis: int) -> Any:
     cases=Cases(
         calls=(
             call((4,), (4,), axis=0),
+            call((2,), (2,), axis=0),
             call((3, 2), (3,), axis=0),
             call((2, 3), (2, 3), axis=-1),
             call((2, 3), (1, 3), axis=1),
@@ -272,13 +289,12 @@ def trapezoid_by_places_vjp(g: Any, _z: Any, y: Any, x: Any, *, axis: int) -> An
     n = y.shape[axis]
     if n < 2:
         return None, None
-    if x.ndim == 1 and y.ndim > 1:
+    if x.ndim == 1:
         shape = (-1,) + (1,) * (y.ndim - 1 - axis % y.ndim)
         places, along = x.reshape(shape), -len(shape)
     else:
         places, along = x, axis
-    back = axis if axis < 0 else axis - max(y.ndim, places.ndim)  # The same axis in g, counted from the end.
-    whole = np.expand_dims(0.5 * g, back)
+    whole = np.expand_dims(0.5 * g, axis)
 
     def by_y() -> Any:
         step = conj(np.diff(places, axis=along))

@@ -45,6 +45,7 @@ def _same_or_all_nan(y: Any, x: Any) -> Any:
 
 
 def _picks(function: Any, picked: Callable[[Any, Any], Any]) -> None:
+    lower = float(function(2.0, 3.0) == 2.0)
     elementwise(
         function,
         pullback(lambda g, y, a, b: _share(g, picked(y, a), picked(y, b))),
@@ -54,6 +55,7 @@ def _picks(function: Any, picked: Callable[[Any, Any], Any]) -> None:
             analytic=False,
             examples=(
                 (call(np.array([1.0, 2.0]), np.array([1.0, 2.0])), (np.full(2, 0.5), np.full(2, 0.5))),
+                (call(np.array([1.0, 2.0]), np.array([1.0, 3.0])), (np.array([0.5, lower]), np.array([0.5, 1 - lower]))),
                 (call(np.array([np.inf, np.nan]), np.array([np.inf, np.nan])), (np.full(2, 0.5), np.full(2, 0.5))),
             ),
             note="half to each at a tie",
@@ -102,6 +104,7 @@ elementwise(
             call(np.array([True, False, True]), (3,), (2, 3)),
             call(np.array([[True], [False]]), (2, 3), ()),
             call(np.array([0, 2, 0]), (3,), 1.5),
+            call(np.array([0, 2, 0]), np.array([True, False, True]), (3,)),
             call(np.array([np.nan, 0.0]), 0.0, (2,)),
             call(True, (2,), (2, 2)),
             call(np.False_, (2,), ()),
@@ -186,6 +189,7 @@ for _clip in (clip_between, np._core.umath.clip):  # type: ignore[attr-defined]
                 (call(np.array([-1.0, 1.0]), -1.0, 1.0), (np.ones(2), 0.0, 0.0)),
                 (call(np.array([-3.0, 0.0, 3.0, 5.0, np.nan]), -1.0, 1.0), (np.array([0.0, 1, 0, 0, 1]), 1.0, 2.0)),
                 (call(np.array([-3.0, 0.0, 3.0]), 1.0, -1.0), (np.zeros(3), 0.0, 3.0)),
+                (call(np.array([-3.0, 0.0, 3.0]), 0.0, 0.0), (np.array([0.0, 1, 0]), 1.0, 1.0)),
             ),
             note="at a bound, to x",
         ),

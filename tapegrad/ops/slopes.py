@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.cases import NONZERO, UNIT, Cases, Domain
+from tapegrad.cases import NONZERO, UNIT, Cases, Domain, call
 from tapegrad.primitive import elementwise, primitive
 
 
@@ -98,7 +98,11 @@ def hyperbola(x: Any) -> Any:
 
 
 # Analytic, but x + 1j forgets the tiny imaginary part by which a complex step would find the derivative.
-elementwise(hyperbola, lambda y, x: x / y, cases=Cases(domain=NONZERO, analytic=False))
+elementwise(
+    hyperbola,
+    lambda y, x: x / y,
+    cases=Cases(domain=NONZERO, analytic=False, examples=((call(np.array([0.75])), (np.array([0.6]),)),)),
+)
 
 
 def arcsinh_slope(y: Any, x: Any) -> Any:

@@ -68,7 +68,7 @@ def polygamma(n: Any, x: Any) -> Any:
 
     SciPy's own takes no complex numbers, and makes float32 wider.
     """
-    factor = (-1) ** (n + 1) * math.factorial(n)
+    factor = -((-1) ** n) * math.factorial(n)
     if x.dtype.kind == "c":
         return factor * _hurwitz(n + 1, x)
     return factor * S._zeta(float(n + 1), x)
@@ -80,16 +80,16 @@ BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 
 def _hurwitz(s: int, x: Any) -> Any:
     """The sum over k of (x + k)^-s for complex x, whole s: terms until Re x > 15, then a series.
 
-    That is Euler's and Maclaurin's (DLMF 25.11.5). nan where Re x < -2000, which would take too many terms.
+    That is Euler's and Maclaurin's (DLMF 25.11.5). nan where Re x <= -2000, which would take too many terms.
     """
     total, z = np.zeros_like(x), x
-    for _ in range(2015):
+    for _ in range(2016):
         near = z.real <= 15
         if not near.any():
             break
-        total = total + np.where(near, np.where(near, z, 1) ** -s, 0)
+        total = total + np.where(near, z**-s, 0)
         z = np.where(near, z + 1, z)
-    z = np.where(z.real <= 15, math.nan, z)
+    z = np.where(near, math.nan, z)
     total = total + z ** (1 - s) / (s - 1) + 0.5 * z**-s
     rising = s  # s (s + 1) ... (s + 2j - 2) / (2j)!
     factor = float(rising) / 2
@@ -99,7 +99,22 @@ def _hurwitz(s: int, x: Any) -> Any:
     return total.astype(x.dtype)
 
 
-elementwise(polygamma, refused, lambda _y, n, x: polygamma(n + 1, x), cases=Cases(domain=(One(), POSITIVE)))
+elementwise(
+    polygamma,
+    refused,
+    lambda _y, n, x: polygamma(n + 1, x),
+    cases=Cases(
+        domain=(One(), POSITIVE),
+        calls=(call(2, (3,)),),
+        # By mpmath; too far to the left there is none.
+        examples=(
+            (
+                call(1, np.array([-3000 + 1j, 2 + 1j])),
+                (None, np.array([math.nan * (1 + 1j), -0.131447068412064828 - 0.266652850345066214j])),
+            ),
+        ),
+    ),
+)
 elementwise(S.psi, lambda _y, x: polygamma(1, x), cases=Cases(domain=POSITIVE))
 elementwise(S._zeta, refused, lambda _y, s, q: -s * S._zeta(s + 1, q), cases=real((Domain(1.5, 3.0), POSITIVE)))
 unsupported(S._riemann_zeta, reason="its derivative isn't known in closed form")
@@ -132,7 +147,13 @@ def betainc_slope(_y: Any, a: Any, b: Any, x: Any) -> Any:
 
 elementwise(S.gammainc, refused, gammainc_slope, cases=real(POSITIVE))
 elementwise(S.gammaincc, refused, lambda y, a, x: -gammainc_slope(y, a, x), cases=real(POSITIVE))
-elementwise(S.betainc, refused, refused, betainc_slope, cases=real((POSITIVE, POSITIVE, SHARE)))
+elementwise(
+    S.betainc,
+    refused,
+    refused,
+    betainc_slope,
+    cases=real((POSITIVE, POSITIVE, SHARE), calls=(call(np.array([0.5, 2.0]), np.array([1.5, 0.7]), (2,)),)),
+)
 
 # ---------------------------------------------------------------- error functions (DLMF 7)
 
@@ -182,6 +203,8 @@ elementwise(
                 call(1, np.array([0.5, 3.0, 8.0])),
                 (None, np.array([-0.359345932741632525, -0.0158843711598713363, -0.00105310314953908513])),
             ),
+            # Alone: beside the others its digits wouldn't count.
+            (call(1, np.array([0.5, 1e4])), (None, np.array([0.0, -5.64189566622069415e-13])), np.array([0.0, 1.0])),
         ),
     ),
 )
@@ -197,6 +220,7 @@ elementwise(
                 call(np.array([0.5, 3.0, 8.0])),
                 (np.array([-0.512688822902586699, -0.0543722600071728714, -0.00861650788141773033]),),
             ),
+            (call(np.array([1e4])), (np.array([-5.64189575084912745e-9]),)),
         ),
         note="of complex numbers right to rounding of 2 x y",
     ),
@@ -273,7 +297,15 @@ elementwise(
 )
 elementwise(S.i0e, i0e_slope, cases=real(EITHER_SIDE, note="0 at 0"))
 elementwise(S.i1e, i1e_slope, cases=real(EITHER_SIDE))
-elementwise(S.ive, refused, pullback(ive_pullback), cases=OF_ORDER)
+elementwise(
+    S.ive,
+    refused,
+    pullback(ive_pullback),
+    cases=OF_ORDER._replace(
+        # By mpmath: on the left the factor grows to the right.
+        examples=((call(2, np.array([-1.5 + 1j])), (None, np.array([-0.04949120454236161 - 0.11038534804649482j]))),)
+    ),
+)
 
 # ---------------------------------------------------------------- exponential and elliptic integrals (DLMF 8.19, 19)
 
@@ -282,8 +314,7 @@ def expn_slope(y: Any, n: Any, x: Any) -> Any:
     """-E_(n-1); E_(-1) = (e^-x + E_0) / x, which SciPy hasn't  (DLMF 8.19.13, 8.19.12)."""
     if type(n) is int and n > 0:
         return -S.expn(n - 1, x)
-    below = S.expn(max(n - 1, 0) if type(n) is int else np.maximum(n - 1, 0), x)
-    return -np.where(np.equal(n, 0), (np.exp(-x) + y) / x, below)
+    return -np.where(np.equal(n, 0), (np.exp(-x) + y) / x, S.expn(n - 1, x))
 
 
 elementwise(S.expn, refused, expn_slope, cases=real((Whole(0, 3), POSITIVE), calls=(call(2, (3,)), call(0, (2,)))))
@@ -307,16 +338,14 @@ elementwise(S.ellipe, lambda _y, m: cast(S.hyp2f1(0.5, 1.5, 2.0, m) * (-math.pi 
 @primitive
 def over(x: Any, y: Any) -> Any:
     """x / y, and 0 where x is 0, whatever y is: what is left of x log y there has no slope by y."""
-    none = np.equal(x, 0)
-    return np.where(none, 0 * x, x / np.where(none, 1, y))
+    return x / np.where(np.equal(x, 0), 1, y)
 
 
 @primitive
 def log_ratio(x: Any, y: Any) -> Any:
     """log(x / y), right to rounding also beside x = y, where the logarithms are close, and where x / y overflows."""
     near = np.absolute(x - y) < 0.5 * np.absolute(y)
-    safe = np.where(near, y, 1)
-    return np.where(near, np.log1p(np.where(near, x - y, 0) / safe), np.log(x) - np.log(y))
+    return np.where(near, np.log1p(np.where(near, x - y, 0) / y), np.log(x) - np.log(y))
 
 
 elementwise(over, ratio(lambda _q, _x, y: y), lambda q, _x, y: -over(q, y), cases=Cases(domain=POSITIVE))
@@ -325,7 +354,11 @@ elementwise(
     S.xlogy,
     lambda _z, _x, y: np.log(y),
     lambda _z, x, y: over(x, y),
-    cases=Cases(domain=POSITIVE, note="by y, 0 where x is 0"),
+    cases=Cases(
+        domain=POSITIVE,
+        examples=((call(np.zeros(2), np.array([0.0, 2.0])), (np.array([-math.inf, math.log(2)]), np.zeros(2))),),
+        note="by y, 0 where x is 0",
+    ),
 )
 elementwise(
     S.xlog1py,
@@ -335,4 +368,16 @@ elementwise(
 )
 elementwise(S.entr, lambda _y, x: -1 - np.log(x), cases=real(POSITIVE))
 elementwise(S.rel_entr, lambda _z, x, y: 1 + log_ratio(x, y), lambda _z, x, y: -over(x, y), cases=real(POSITIVE))
-elementwise(S.kl_div, lambda _z, x, y: log_ratio(x, y), lambda _z, x, y: 1 - over(x, y), cases=real(POSITIVE))
+elementwise(
+    S.kl_div,
+    lambda _z, x, y: log_ratio(x, y),
+    lambda _z, x, y: 1 - over(x, y),
+    # Beside x = y, by mpmath, and where x / y overflows.
+    cases=real(
+        POSITIVE,
+        examples=(
+            (call(3.0000000003, 3.0), (np.array(1.00000008269037099e-10), None)),
+            (call(1e300, 1e-300), (np.array(1381.55105579642741), None)),
+        ),
+    ),
+)

@@ -156,10 +156,14 @@ def eigvalsh(a: Any, UPLO: Any = "L") -> Any:
     np.linalg.eig,
     cases=Cases(
         domain=Spectral(-2.0, 2.0),
-        calls=(call((3, 3)), call((1, 1)), call((2, 2, 2)), call((0, 0)), call((0, 2, 2))),
+        calls=(call((3, 3)), call((1, 1)), call((3, 2, 2)), call((0, 0)), call((0, 2, 2))),
         # The first of two is without a basis of eigenvectors, or has equal eigenvalues.
         examples=(
-            (call(JORDAN_OR_NOT), (np.stack([np.full((2, 2), np.nan), np.eye(2)]),), [1.0, 0.0]),
+            (
+                call(JORDAN_OR_NOT),
+                (np.stack([np.full((2, 2), np.nan), np.eye(2)]),),
+                [np.array([[0, 1], [1, 1]]), 0.0],
+            ),
             (call(JORDAN_OR_NOT), (np.stack([np.zeros((2, 2)), np.eye(2)]),), [np.array([[0, 0], [1, 1]]), 0.0]),
             (call(EQUAL_OR_NOT), (np.stack([np.eye(2)] * 2),), [1.0, 0.0]),
             (call(EQUAL_OR_NOT), (np.array([[[np.nan] * 2] * 2, [[0, 1], [-2, 0]]]),), [0.0, ONE_TO_FIVE]),

@@ -102,7 +102,22 @@ def scatter(x: Any) -> Any:
     return np.dot(d, conj(d.T))
 
 
-@defvjp(scatter, cases=Cases(calls=(call((2, 3)), call((1, 4)), call((3, 2))), analytic=False))
+@defvjp(
+    scatter,
+    cases=Cases(
+        calls=(call((2, 3)), call((1, 4)), call((3, 2))),
+        # Missing data that counts, and that counts for nothing.
+        examples=(
+            (call(np.array([[1.0, 3.0], [np.nan, 2.0]])), (np.full((2, 2), np.nan),)),
+            (
+                call(np.array([[1.0, 3.0], [np.nan, 2.0], [2.0, 4.0]])),
+                (np.array([[-4.0, 4.0], [0.0, 0.0], [-8.0, 8.0]]),),
+                np.array([[1, 0, 2], [0, 0, 0], [0, 0, 3]]),
+            ),
+        ),
+        analytic=False,
+    ),
+)
 def scatter_vjp(g: Any, _y: Any, x: Any) -> Any:
     """x_bar = (g + g^H) d, in one product. Its rows sum to 0 already, as those of d do: the means add nothing.
 

@@ -36,6 +36,11 @@ STATEMENTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("ops.cumulative _divided_sums", "low, high = np.minimum.reduce(size, axis=None), np.maximum.reduce(size, axis=None)"),
         ("ops.cumulative _divided_sums", "tiny = float(np.finfo(y.dtype).tiny) ** 0.5"),
         ("ops.grids _share", "if w.dtype != g.real.dtype:"),
+        ("ops.borders pad_vjp", "if any(widths[axis]):"),
+        ("ops.grids _share", "first, second = cast(first, g.real.dtype), cast(second, g.real.dtype)"),
+        ("ops.grids _weighted_sum", "if axis == 0 and g.ndim <= 2:"),
+        ("ops.selecting _share", "if type(picked) is np.ndarray and type(both) is np.ndarray and not both.any():"),
+        ("ops.windows _add_windows", "half = g.shape[cut] // 2"),
     ),
     "it is the border between two forms that are both right to rounding beside it": (
         ("ops.elementwise sinc_slope", "near = np.absolute(x) < 0.3"),
@@ -94,6 +99,19 @@ STATEMENTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("ops.products cross_vjp", "G = np.concatenate([np.zeros_like(g[..., None]), np.zeros_like(g[..., None]), g[..., None]], axis=-1)"),
         ("ops.products cross_vjp", "if A.shape[-1] == B.shape[-1] == 2:  # The third element was all of the result."),
     ),
+    "NumPy brings np.full here by like= alone, which no case has; tests/ops/test_filling.py has it": (
+        ("ops.filling full_vjp", "return filled_vjp(g, _y, _shape, _fill_value)"),
+    ),
+    "only np.bincount hands it what is known already; its own cases, of a composite, have that": (
+        ("ops.histograms binned", "return sums"),
+    ),
+    "more zeros beyond the last bin than are needed do no harm": (
+        ("ops.histograms from_bins", "beyond = int(index.max(initial=-1)) + 1 - len(g)"),
+    ),
+    "the ends are taken out of more elements than tell on them": (
+        ("ops.sampling ungradient", "part(out, None, 3, axis)[...] = part(_ungradient(part(g, None, 7, axis), axis, edge_order) * factor, None, 3, axis)"),
+        ("ops.sampling ungradient", "part(out, -3, None, axis)[...] = part("),
+    ),
 }  # fmt: skip
 
 # Single mutants, by reason.
@@ -147,6 +165,7 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.picking take_along_axis_vjp | sign | return np.zeros_like(g, shape=_arr.shape) -> return -np.zeros_like(g, shape=_arr.shape)',
         'ops.picking take_vjp | sign | return np.zeros_like(g, shape=_a.shape) -> return -np.zeros_like(g, shape=_a.shape)',
         'ops.spectra _of_unit_columns | sign | return gv -> return -gv',
+        'ops.picking compress_vjp | sign | return (None, np.zeros(_a.shape, g.dtype)) -> return (None, -np.zeros(_a.shape, g.dtype))',
     ),
     "it stands in for a divisor where the quotient isn't selected": (
         'ops.elementwise sinc_slope | number | 1 -> 2',
@@ -159,6 +178,12 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.special over | number | 1 -> 2',
         'ops.spectra quotient | number | 1 -> 2',
         'ops.spreads deviation_vjp | number | 1 -> 2 #2',
+        'ops.borders _mean_adjoint | max dropped | max(len(places), 1) -> len(places)',
+        'ops.borders _mean_adjoint | number | 1 -> 0',
+        'ops.borders _mean_adjoint | number | 1 -> 2',
+        'ops.interpolation interpolated_vjp | branch taken everywhere | np.where(void, 1, run) -> run',
+        'ops.interpolation interpolated_vjp | number | 1 -> 0 #6',
+        'ops.interpolation interpolated_vjp | statement dropped | run = np.where(void, 1, run) -> pass',
     ),
     "of either part only the dtype is read": (
         'nn.pool _divided | other function | sums.real -> sums.imag',
@@ -167,6 +192,7 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.grids _share | other function | g.real -> g.imag',
         'ops.grids _share | other function | g.real -> g.imag #4',
         'ops.spreads _along | other function | np.real -> np.imag',
+        'ops.grids _share | other function | g.real -> g.imag #3',
     ),
     "the operands commute": (
         'ops.elementwise arctan2_slope | operands exchanged | far(a, b) -> far(b, a)',
@@ -177,6 +203,12 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.repeating repeat_vjp | number | 1 -> 0',
         'ops.repeating repeat_vjp | number | 1 -> 2',
         'ops.sorting put_back | number | 1 -> 0',
+        'ops.differences differences_vjp | comparison | n <= _a.shape[axis] -> n < _a.shape[axis]',
+        'ops.histograms from_bins | comparison | beyond > 0 -> beyond >= 0',
+        "ops.interpolation interpolated_vjp | operands exchanged | np.clip(np.searchsorted(xp, x, side='right') - 1, 0, max(n - 2, 0)) -> np.clip(0, np.searchsorted(xp, x, side='right') - 1, max(n - 2, 0))",
+        'ops.picking compress_vjp | comparison | mask.shape[0] < shape[axis] -> mask.shape[0] <= shape[axis]',
+        'ops.picking take_vjp | operands exchanged | np.clip(indices, 0, shape[axis] - 1) -> np.clip(0, indices, shape[axis] - 1)',
+        'ops.sampling trapezoid_by_places_vjp | number | 2 -> 1',
     ),
     "what it is handed to doesn't read it": (
         'nn.linear linear_shifted_vjp | mistaken operand | _y in linear_output_vjp(g, _y, x, weight) -> x',
@@ -197,6 +229,58 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.methods_of_ufuncs running_choice_vjp | number | -1 -> -2 #6',
         'ops.polynomial _moments | number | -1 -> -2',
         'ops.polynomial _moments | number | -1 -> -2 #2',
+        'ops.picking take_along_axis_vjp | number | -1 -> -2',
+        'ops.sampling gradient_by_places_vjp | number | -1 -> -2',
+        'ops.sampling trapezoid_by_places_vjp | number | -1 -> -2',
+    ),
+    "a copy is made for speed alone": (
+        'ops.histograms binned | copy= dropped | sums[:n].astype(dtype, copy=False) -> sums[:n].astype(dtype)',
+        'ops.histograms binned | number | False -> True',
+        'ops.histograms from_bins | copy= dropped | g.take(index).astype(dtype, copy=False) -> g.take(index).astype(dtype)',
+        'ops.histograms from_bins | number | False -> True',
+        'ops.joining concatenate_vjp | copy dropped | g.copy() -> g',
+        'ops.joining concatenate_vjp | statement dropped | g = g.copy() -> pass',
+        'ops.picking take_vjp | copy dropped | np.moveaxis(g, tuple(range(axis, axis + width)), tuple(range(width))).copy() -> np.moveaxis(g, tuple(range(axis, axis + width)), tuple(range(width)))',
+    ),
+    "beyond a bound the output is that bound, so that it compares as the bound does": (
+        'ops.selecting np.clip (clip_from)[0] | mistaken operand | low in x < low -> y',
+        'ops.selecting np.clip (clip_from)[1] | mistaken operand | low in x < low -> y',
+        'ops.selecting np.clip (clip_to)[0] | mistaken operand | high in x > high -> y',
+        'ops.selecting np.clip (clip_to)[1] | mistaken operand | high in x > high -> y',
+        'ops.selecting np.clip (clip_between)[0] | mistaken operand | high in x > high -> y',
+        'ops.selecting np.clip (clip_between)[1] | mistaken operand | high in low > high -> y',
+        'ops.selecting np.clip (clip_between)[2] | mistaken operand | high in x > high -> y',
+        'ops.selecting np.clip (clip_between)[2] | mistaken operand | high in low > high -> y',
+    ),
+    "of it only whether it is true is read": (
+        'ops.inserting _is_single | sign | return not isinstance(obj, slice) and np.ndim(obj) == 0 -> return -(not isinstance(obj, slice) and np.ndim(obj) == 0)',
+        "ops.selecting _is_mask | sign | return getattr(c, 'dtype', None) == np.bool_ -> return -(getattr(c, 'dtype', None) == np.bool_)",
+    ),
+    "of a mask the comparison with 0 is the mask itself, only slower": (
+        'ops.selecting np.where (where_of_three)[0] | mistaken operand | c in _is_mask(c) -> a',
+    ),
+    "what is written too far is written over": (
+        'ops.differences undiff | number | 1 -> 2 #5',
+        'ops.differences undiff | part dropped | part(out, None, 1, axis) -> out',
+    ),
+    "at the end itself it lies inside, too": (
+        'ops.interpolation interpolated_vjp | comparison | x < xp[0] -> x <= xp[0]',
+        'ops.interpolation interpolated_vjp | comparison | x > xp[-1] -> x >= xp[-1]',
+    ),
+    "of a single sample the last is the first": (
+        'ops.interpolation interpolated_vjp | max dropped | max(n - 2, 0) -> n - 2',
+    ),
+    "any negative number would do": (
+        'ops.inserting inserted_vjp | number | -1 -> -2',
+    ),
+    "no cotangent stands for zeros": (
+        'ops.picking compress_vjp | cotangent dropped | return (None, np.zeros(_a.shape, g.dtype)) -> return (None, None)',
+    ),
+    "it is read for a longdouble alone, which no check draws": (
+        'ops.grids _share | dtype= dropped | np.linspace(0, 1, num, endpoint, dtype=np.result_type(g.real.dtype, np.float64)) -> np.linspace(0, 1, num, endpoint)',
+    ),
+    "the engine brings each cotangent to its operand's dtype itself": (
+        'shapes cast_vjp | cast dropped | cast(g, _a.dtype) -> g',
     ),
 }  # fmt: skip
 

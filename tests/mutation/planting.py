@@ -60,8 +60,14 @@ def _rules(known: Known) -> list[Any]:
         return [known.rule]
     if isinstance(known, Elementwise):
         values = [slope.value for slope in known.slopes if slope is not None]
-        return [f for f in (*values, known.minus_second) if callable(f)]
+        return [f for f in (*values, _own_pull(known)) if callable(f)]
     return [known.run]
+
+
+def _own_pull(known: Elementwise) -> Any:
+    """The rule that was given beside the slopes, or None."""
+    first = known.slopes[0]
+    return None if first is None or known.pull is first.pull else known.pull
 
 
 def relative(file: str) -> str:
@@ -246,7 +252,7 @@ def _derive_again(known: Any) -> None:
 
 
 def _with_slopes(known: Any, slopes: list[Any]) -> None:
-    known.__init__(known.function, slopes, known.cases, known.constant_for_real, known.minus_second)
+    known.__init__(known.function, slopes, known.cases, known.constant_for_real, known.quotient, _own_pull(known))
 
 
 def _given(slope: Any, is_refused: bool) -> Any:
