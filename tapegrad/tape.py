@@ -149,7 +149,7 @@ class Sweep:
                             safe, large = self._point(), 0
                             owned.clear()  # What the safe point holds must not be added to in place.
                             break
-                        if len(entry) in (5, 7):
+                        if len(entry) in (5, 7) and g.size > MANY:  # Pieces may have come to few.
                             passed.append(entry)
                             mine = held_once(g)
                             parent, g = pull_large(entry, g, mine, give)
