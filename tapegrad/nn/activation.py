@@ -66,7 +66,13 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
         domain=NONZERO,
         complex=False,
         analytic=False,
-        calls=(call((2, 3)), call((4,), negative_slope=0.3), call((), negative_slope=-1.5), call((0, 2))),
+        calls=(
+            call((2, 3)),
+            call((4,), negative_slope=0.3),
+            call((4,), negative_slope=-1.5),
+            call((), negative_slope=-1.5),
+            call((0, 2)),
+        ),
         examples=((call(np.array([-1.0, 0.0, 2.0]), negative_slope=0.5), (np.array([0.5, 0.5, 1.0]),)),),
         note="derivative negative_slope at 0",
     ),
@@ -166,7 +172,22 @@ _ROWS = (
 )
 
 
-@defvjp(softmax, cases=Cases(complex=False, analytic=False, calls=_ROWS))
+@defvjp(
+    softmax,
+    cases=Cases(
+        complex=False,
+        analytic=False,
+        calls=_ROWS,
+        # Rows of other sizes.
+        examples=(
+            (
+                call(np.array([[1000.0, 1000.0], [-1000.0, -1000.0]]), axis=1),
+                (np.array([[0.25, -0.25], [0.25, -0.25]]),),
+                np.array([1, 0]),
+            ),
+        ),
+    ),
+)
 def softmax_vjp(g: Any, y: Any, _x: Any, *, axis: Any) -> Any:
     """x_bar = y (g - sum(g y))."""
     return y * (g - np.sum(g * y, axis=axis, keepdims=True))

@@ -59,7 +59,7 @@ COUNTS = np.array([[1, 2], [3, 4]])
         # Integers don't record: where the rest does, they are arrays beside tensors.
         examples=(
             (call(COUNTS, np.eye(2)), (None, np.array([[10.0, 14.0], [14.0, 20.0]])), COUNTS),
-            (call(np.eye(2), COUNTS), (np.array([[5.0, 11.0], [11.0, 25.0]]), None), COUNTS),
+            (call(2 * np.eye(2), COUNTS), (np.array([[5.0, 11.0], [11.0, 25.0]]), None), COUNTS),
         ),
     ),
 )

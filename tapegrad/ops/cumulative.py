@@ -221,6 +221,7 @@ _AT_ZEROS = (
     (call(np.array([0.0, 2.0, 3.0])), (np.array([9.0, 0.0, 0.0]),)),
     (call(np.array([1e-200, 1e-200])), (np.array([1.0, 1e-200]),)),
     (call(np.array([np.inf, 2.0])), (np.array([1.0, 0.0]),), np.array([1.0, 0.0])),
+    (call(np.array([2.0, np.nan, 3.0])), (np.array([np.nan, 6.0, np.nan]),), np.array([0.0, 0.0, 1.0])),
     (call(np.array([np.nan, 2.0])), (np.array([3.0, np.nan]),)),
     (call(np.array([2.0, np.nan, 3.0])), (np.array([np.nan, 8.0, np.nan]),)),
 )

@@ -230,7 +230,6 @@ def _running_choice_cases(ufunc: np.ufunc) -> Cases:
         examples=(
             (call(sign * np.array([2.0, 2.0, 1.0, 2.0, 3.0])), (np.array([4.0, 0.0, 0.0, 0.0, 1.0]),)),
             (call(missing), (np.array([2.0, 0.0, 2.0, 0.0]) if ignores_nan else np.array([4.0, 0.0, 0.0, 0.0]),)),
-            (call(-missing[1:]), (np.array([1.0, 2.0, 0.0]) if ignores_nan else np.array([3.0, 0.0, 0.0]),)),
             (call(missing[2:]), (np.array([2.0, 0.0]) if ignores_nan else np.array([1.0, 1.0]),)),
         ),
         analytic=False,

@@ -11,11 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.cases import Cases, call
+from tapegrad.cases import Cases, Domain, call
 from tapegrad.primitive import composite, defvjp, primitive
 from tapegrad.shapes import cast, normalized_axes, restore_axes
 
 # ---------------------------------------------------------------- the two that have a rule of their own
+
+
+class OneZero(Domain):
+    """Draws arrays as usual, but vectors of four with a 0: where norms of even order are smooth."""
+
+    def draw(self, rng: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Arrays of ``shape`` and ``dtype``."""
+        x = super().draw(rng, shape, dtype)
+        return x * np.array([1, 0, 1, 1], dtype) if shape == (4,) else x
 
 
 @partial(primitive, name="np.linalg.norm")
@@ -30,8 +39,10 @@ def euclidean(x: Any, axis: Any = None, keepdims: Any = False) -> Any:
 @defvjp(
     euclidean,
     cases=Cases(
+        domain=OneZero(),
         calls=(
             call((3,)),
+            call((4,)),
             call((2, 3)),
             call((2, 3), keepdims=True),
             call((2, 3), axis=-1),
@@ -77,8 +88,10 @@ def p_norm(x: Any, ord: float, axis: Any = None, keepdims: Any = False) -> Any:
 @defvjp(
     p_norm,
     cases=Cases(
+        domain=OneZero(),
         calls=(
             call((3,), ord=3),
+            call((4,), ord=4),
             call((2, 3), ord=2.5, axis=0),
             call((2, 3), ord=0.5, axis=1, keepdims=True),
             call((2, 3), ord=-1, axis=-1),

@@ -263,6 +263,9 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
             (call(np.array([0.0, 1.0, -1.0, 0.0])), (np.array([-1.0, -1.0, -1.0, 0.0]),)),
             (call(np.array([2.0])), (np.zeros(1),)),
             (call(np.zeros(2)), (np.zeros(2),)),
+            # Of the roots 1, 0 and 0 the first alone has a derivative.
+            (call(np.array([1.0, -1.0, 0.0, 0.0])), (np.full(4, -1.0),), np.array([1, 0, 0])),
+            (call(np.array([1.0, -1.0, 0.0, 0.0])), (np.array([np.nan] * 3 + [-np.inf]),), np.array([0, 1, 0])),
         ),
         analytic=False,
         note="infinite or nan at repeated roots, which have no derivative",

@@ -55,7 +55,10 @@ def _picks(function: Any, picked: Callable[[Any, Any], Any]) -> None:
             analytic=False,
             examples=(
                 (call(np.array([1.0, 2.0]), np.array([1.0, 2.0])), (np.full(2, 0.5), np.full(2, 0.5))),
-                (call(np.array([1.0, 2.0]), np.array([1.0, 3.0])), (np.array([0.5, lower]), np.array([0.5, 1 - lower]))),
+                (
+                    call(np.array([1.0, 2.0]), np.array([1.0, 3.0])),
+                    (np.array([0.5, lower]), np.array([0.5, 1 - lower])),
+                ),
                 (call(np.array([np.inf, np.nan]), np.array([np.inf, np.nan])), (np.full(2, 0.5), np.full(2, 0.5))),
             ),
             note="half to each at a tie",

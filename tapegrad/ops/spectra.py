@@ -104,6 +104,15 @@ def eigh_of(a: Any, UPLO: Any = None) -> Any:
                 [0.0, np.array([[0, 0, 1], [0, 0, 2], [0, 0, 3]])],
             ),
             (call(np.diag([1.0, 1.0, 3.0])), (np.diag([0.0, 0.0, 1.0]),), [np.array([0, 0, 1]), 0.0]),
+            # Equal but for rounding, and negative; small, and not equal.
+            (call(-np.eye(3) - np.ones((3, 3))), (np.full((3, 3), np.nan),), [0.0, ONE_TO_TEN]),
+            (
+                call(np.stack([1e-20 * np.diag([1.0, 3.0]), np.diag([1.0, 3.0])])),
+                (np.array([[[0, -0.5], [-0.5, 0]]]) * [[[1e20]], [[1]]],),
+                [0.0, ONE_TO_FIVE],
+            ),
+            # The last element of each column is real, so that a turn of the phase is none.
+            (call(np.diag([1.0, 3, 6 + 0j]), UPLO="U"), (np.zeros((3, 3)),), [0.0, 1j * np.diag([0, 0, 1])]),
         ),
         analytic=False,
         note="the symmetric gradient; of vectors nan where eigenvalues repeat",
@@ -289,6 +298,18 @@ def svd_of(a: Any, full_matrices: bool = True) -> Any:
                 [0.0, 0.0, ONE_TO_FIVE],
             ),
             (call(np.diag([2.0, 0.0])), (np.diag([1.0, 0.0]),), [0.0, np.array([1, 0]), 0.0]),
+            (call(np.diag([2.0, 0.0])), (np.zeros((2, 2)),), [np.diag([0, 1]), 0.0, 0.0]),
+            # Beside a complement of one column that is used: a singular value of 0, and none.
+            (
+                call(np.eye(3, 2) * [[[2.0, 0.0]], [[4.0, 2.0]]]),
+                (np.stack([np.full((3, 2), np.nan), np.zeros((3, 2))]),),
+                [np.diag([0, 0, 1]), 0.0, 0.0],
+            ),
+            (
+                call(np.eye(2, 3) * [[[2.0], [0.0]], [[4.0], [2.0]]]),
+                (np.stack([np.full((2, 3), np.nan), np.zeros((2, 3))]),),
+                [0.0, 0.0, np.diag([0, 0, 1])],
+            ),
             (
                 call(np.eye(3, 2) * [2.0, 0.0], full_matrices=False),
                 (np.full((3, 2), np.nan),),

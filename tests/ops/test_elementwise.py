@@ -174,6 +174,14 @@ def test_second_derivatives_of_recorded_whole_powers_are_those_of_polynomials():
     assert a.grad.tolist() == [0.0, 0.0, 2.0, -12.0]
 
 
+def test_the_second_order_of_logaddexp_at_equals_beside_infinities() -> None:
+    a, b = tg.tensor([0.5, np.inf]), tg.tensor([0.5, np.inf])
+    np.logaddexp(a, b).backward(np.ones(2), create_graph=True)
+    first, a.grad = a.grad, None
+    first[0].backward()
+    np.testing.assert_array_equal(a.grad, [0.25, 0.0])
+
+
 def test_the_mixed_derivative_of_a_power_at_exponent_zero():
     # d/db (b a^(b-1)) = 1/a at b = 0: replacing the exponent there must not lose it.
     a, b = tg.tensor([2.0, -4.0]), tg.tensor([0.0, 0.0])
