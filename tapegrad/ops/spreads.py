@@ -99,7 +99,7 @@ def std(
     return deviation(_operands(a, mean), axis=axis, dtype=dtype, **given)
 
 
-def _spread_cases(note: str = "") -> Cases:
+def _spread_cases(note: str = "", examples: Any = ()) -> Cases:
     own = tuple(call([c.operands[0]], **c.parameters) for c in SPREADS)
     given = (
         call([(2, 3), (2, 1)], axis=1),
@@ -107,7 +107,7 @@ def _spread_cases(note: str = "") -> Cases:
         call([(2, 3), (1, 3)], axis=0, keepdims=True, where=MASK),
         call([(2, 3)], axis=-1, dtype=np.complex128),
     )
-    return Cases(domain=POSITIVE, calls=own + given, analytic=False, note=note)
+    return Cases(domain=POSITIVE, calls=own + given, examples=examples, analytic=False, note=note)
 
 
 def _deviations(operands: Any, axis: Any, dtype: Any, where: Any) -> Any:
