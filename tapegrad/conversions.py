@@ -8,7 +8,7 @@ import numpy as np
 
 from tapegrad.entries import Entry, parts, unhooked
 from tapegrad.errors import ConversionError
-from tapegrad.recording import STATE, TRACERS, tracer
+from tapegrad.recording import STATE, tracer
 from tapegrad.shapes import read_only
 
 
@@ -37,8 +37,7 @@ class Conversions:
             "NumPy's conversion to an array (np.asarray, np.array, or a function that NumPy doesn't dispatch)",
             ".numpy() or .detach() for the value, np.stack([...]) or np.array(..., like=tensor) to go on recording",
         )
-        if TRACERS:
-            self._left("NumPy's conversion to an array")
+        self._left("NumPy's conversion to an array")
         value = np.asarray(self._value)
         if copy or (dtype is not None and dtype != value.dtype):
             if copy is False:
@@ -53,26 +52,24 @@ class Conversions:
         >>> tg.tensor([1.0, 2.0]).numpy()
         array([1., 2.])
         """
-        if TRACERS and (found := tracer()) is not None and found.depends(self):
+        found = tracer()
+        if found is not None and found.depends(self):
             return self.detach()  # type: ignore[attr-defined]
         return read_only(np.asarray(self._value))
 
     def item(self, *index: Any) -> Any:
         """The value of one element as a Python number."""
-        if TRACERS:
-            self._left(".item()")
+        self._left(".item()")
         return self._value.item(*index)
 
     def tolist(self) -> Any:
         """The value as nested lists of Python numbers."""
-        if TRACERS:
-            self._left(".tolist()")
+        self._left(".tolist()")
         return self._value.tolist()
 
     def tobytes(self, order: Any = "C") -> bytes:
         """The bytes of the value."""
-        if TRACERS:
-            self._left(".tobytes()")
+        self._left(".tobytes()")
         return bytes(self._value.tobytes(order))
 
     def dumps(self) -> bytes:
@@ -91,32 +88,27 @@ class Conversions:
         np.asarray(self._value).tofile(fid, sep, format)
 
     def __bool__(self) -> bool:
-        if TRACERS:
-            self._left("bool()")
+        self._left("bool()")
         return bool(self._value)
 
     def __float__(self) -> float:
         self._leaving("float()", ".item(), or for a buffer to write into, np.zeros(n, like=tensor)")
-        if TRACERS:
-            self._left("float()")
+        self._left("float()")
         return float(self._value)
 
     def __int__(self) -> int:
         self._leaving("int()", ".item()")
-        if TRACERS:
-            self._left("int()")
+        self._left("int()")
         return int(self._value)
 
     def __complex__(self) -> complex:
         self._leaving("complex()", ".item(), or for a buffer to write into, np.zeros(n, like=tensor)")
-        if TRACERS:
-            self._left("complex()")
+        self._left("complex()")
         return complex(self._value)
 
     def __index__(self) -> int:
         self._leaving("use as an index", ".item()")
-        if TRACERS:
-            self._left("an index in Python")
+        self._left("an index in Python")
         return operator.index(self._value)
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 import tapegrad as tg
 from tapegrad.errors import ChangedDataError, DTypeError, RecordingError, ShapeError, WriteError
+from tapegrad.pulls import held_once
 
 SMALL, BIG = 8, 4096  # elements: 64 bytes, which are copied; and 32 KiB, which are watched
 
@@ -319,6 +320,21 @@ def test_two_leaves_never_share_a_recorded_gradient():
     with tg.no_grad():
         x.grad += 5.0
     np.testing.assert_array_equal(z.grad.numpy(), [1.0, 1.0])
+
+
+def test_an_array_that_anyone_else_holds_is_not_held_once():
+    x = np.ones(3)
+    assert held_once(x)
+    kept = {"x": x}
+    assert not held_once(x)
+    assert held_once(x, besides=1)
+    view = kept.pop("x")[1:]
+    assert not held_once(x)
+    assert not held_once(view)
+    del view
+    assert held_once(x)
+    x.flags.writeable = False
+    assert not held_once(x)
 
 
 @pytest.mark.parametrize("size", [SMALL, 1 << 15])
