@@ -18,6 +18,7 @@ NARROW = (np.float16, np.float32, np.complex64)
 OF_MATRICES = ("decompositions", "linalg", "spectra", "determinants", "fitting", "norms", "polynomial")
 CONDITION = 30.0  # of the matrices that such a function is given as they are
 BY_FAMILY = 0.6  # of the calls, the family is drawn first: each pair of them is to be met, of small ones too
+TRIES = 3  # of a function's calls: one that is hard to write is to be met as often as the others
 DIGITS = 2  # that drawn constants are rounded to, where the domain allows it
 
 
@@ -111,14 +112,15 @@ def call(draft: Draft, only: str | None = None) -> bool:
     if only is None and draft.chance(BY_FAMILY):
         only = draft.pick(families())
     name = draft.pick(functions_of(only))
-    trial = draft.pick(callable_trials()[name])
-    if isinstance(trial.known, Elementwise) and trial.number == 0:
-        trial = _of_other_shapes(draft, trial.known)
     count = len(draft.lines)
-    if not (_write(draft, trial, name) and len(draft.lines) > count):
+    for _ in range(TRIES):
+        trial = draft.pick(callable_trials()[name])
+        if isinstance(trial.known, Elementwise) and trial.number == 0:
+            trial = _of_other_shapes(draft, trial.known)
+        if _write(draft, trial, name) and len(draft.lines) > count:
+            return True
         draft.back_to(count)
-        return False
-    return True
+    return False
 
 
 def _of_other_shapes(draft: Draft, known: Elementwise) -> Trial:
