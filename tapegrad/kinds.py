@@ -115,7 +115,20 @@ refused = _Marked("refused", lambda: None)
 class Known:
     """What the table says of a function: its kind, and what it takes to act on it."""
 
-    __slots__ = ("arity", "cases", "function", "kind", "name", "note", "reflected", "road", "run", "users")
+    __slots__ = (
+        "arity",
+        "cases",
+        "function",
+        "kind",
+        "later_a",
+        "later_b",
+        "name",
+        "note",
+        "reflected",
+        "road",
+        "run",
+        "users",
+    )
 
     def __init__(self, kind: str, function: Any, run: Any = None, note: str = "", cases: Cases | None = None) -> None:
         self.kind, self.function, self.note, self.cases = kind, function, note, cases
@@ -125,6 +138,8 @@ class Known:
         self.run = run  # on plain arrays; of a composite, the function that is run instead
         self.road: Any = None  # a quick way to record it (roads.py), once there is one
         self.reflected: Any = None  # the same for an array and a tensor, in this order
+        self.later_a: Any = None  # pull_a and pull_b in two parts, where that pays (owed.py)
+        self.later_b: Any = None
 
 
 class Primitive(Known):

@@ -15,6 +15,7 @@ from tapegrad.borrowed import Watched, keep
 from tapegrad.dispatch import call, make
 from tapegrad.entries import POSITIONS
 from tapegrad.kinds import Primitive
+from tapegrad.owed import of_matrices, of_rows
 from tapegrad.recording import ON, STATE
 from tapegrad.shapes import Spec, spec_of, summing
 from tapegrad.storage import current
@@ -150,8 +151,11 @@ def _plan(known: Any, run: Callable[[Any, Any], Any], a: Spec, b: Spec, y: Spec)
             return None
         # Of a vector, and where BLAS has no part in it, the two may round in another order.
         same = y.dtype.char in "fd" and min(*a.shape, *b.shape) > 1
-        return (known.product if same else run), y, known
+        pair = copy.copy(known)
+        pair.later_a, pair.later_b = of_matrices(a, b)
+        return (known.product if same else run), y, pair
     pair = copy.copy(known)
+    pair.later_a, pair.later_b = of_rows(known.pull_a, y, a), of_rows(known.pull_b, y, b)
     pair.pull_a, pair.pull_b = _summed(known.pull_a, y, a), _summed(known.pull_b, y, b)
     return run, y, pair
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from tapegrad.cases import Cases, call
 from tapegrad.kinds import Known
+from tapegrad.owed import Owed
 from tapegrad.primitive import defvjp, primitive
 from tapegrad.recording import TRACERS, tracer
 from tapegrad.shapes import add_at, cast, scattered, unbroadcast
@@ -73,7 +74,8 @@ def give_piece(pending: dict[int, Any], queue: list[Any], parent: Any, piece: Pi
         pending[position] = piece
         heapq.heappush(queue, parent)
     elif position in owned:
-        pending[position] = piece.added_to(pending[position])
+        total = pending[position]
+        pending[position] = piece.added_to(total.whole() if type(total) is Owed else total)
     else:
         pending[position] = pending[position] + piece
         if type(pending[position]) is not Pieces:

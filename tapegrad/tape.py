@@ -46,6 +46,7 @@ import numpy as np
 
 from tapegrad.careful import carefully, takes_care
 from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, give_output, require_intact, spent
+from tapegrad.owed import Owed
 from tapegrad.pieces import FEW, Account, Pieces, give_piece
 from tapegrad.pulls import finite, held_once, pull_large, pulled_trusting, settled
 from tapegrad.recording import STATE
@@ -135,7 +136,7 @@ class Sweep:
                 newest = queue[0][0] if queue else 1
                 while True:  # Down a chain, as long as the parent is newer than all that is pending.
                     if g.size > MANY:
-                        if type(g) is Pieces:
+                        if type(g) is Pieces or type(g) is Owed:
                             g = g.whole()
                         large += 1
                         if large > INTERVAL + len(pending) // 64:  # Looking costs no more than sweeping.
@@ -164,6 +165,22 @@ class Sweep:
                     form = len(entry)
                     if form == 7:
                         _, known, y, a, b, parent, other = entry
+                        if known.later_b is not None and other is not None and other[0] in owned:
+                            total = pending[other[0]]
+                            if type(total) is not Owed:
+                                pending[other[0]] = total = Owed(total)
+                            total.owe(known.later_b, g, y, a, b)
+                            if parent is None:
+                                break
+                            other = None
+                        elif known.later_a is not None and parent is not None and parent[0] in owned:
+                            total = pending[parent[0]]
+                            if type(total) is not Owed:
+                                pending[parent[0]] = total = Owed(total)
+                            total.owe(known.later_a, g, y, a, b)
+                            if other is None:
+                                break
+                            parent = None
                         if other is None:
                             g = known.pull_a(g, y, a, b)
                         elif parent is None:
@@ -273,7 +290,12 @@ class Sweep:
 
     def _news(self) -> list[Any]:
         """The cotangents that changed since the last look, and wait, or have arrived."""
-        changed = [self.pending[position] for position in set(self.given) if position in self.pending]
+        changed = []
+        for position in set(self.given) & self.pending.keys():
+            g = self.pending[position]
+            if type(g) is Owed:
+                self.pending[position] = g = g.whole()
+            changed.append(g)
         arrived = [total for _leaf, total in self.totals[self.arrived :]]
         self.given.clear()
         self.arrived = len(self.totals)
