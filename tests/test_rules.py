@@ -12,7 +12,7 @@ from tapegrad import pulls
 from tapegrad.kinds import Elementwise, Known, Primitive
 from tapegrad.primitive import TABLE
 from tapegrad.testing import rules
-from tapegrad.testing.check import GradientError, random_seeds
+from tapegrad.testing.check import GradientError, outputs, random_seeds
 from tapegrad.testing.draw import Trial, checked, elementwise_trial, trials_of, unknown_parameters
 from tapegrad.testing.widths import check_width
 
@@ -23,6 +23,12 @@ ELEMENTWISE = [known for known in checked() if isinstance(known, Elementwise)]
 
 # By like= alone can a tensor bring NumPy here, and that is no argument of a call: tests/ops/test_constants.py.
 REACHED_ELSEWHERE = {np.full}
+
+
+def _outputs(trial: Trial) -> int:
+    with np.errstate(all="ignore"):
+        return len(outputs(trial.run(*trial.draw(np.random.default_rng(0), float))))
+
 
 every_call = pytest.mark.parametrize("trial", TRIALS, ids=str)
 every_elementwise = pytest.mark.parametrize("known", ELEMENTWISE, ids=lambda known: known.name)
@@ -41,6 +47,21 @@ def test_cotangents_agree_with_differences(trial: Trial) -> None:
 @every_call
 def test_cotangents_of_the_rule_agree_with_differences(trial: Trial) -> None:
     rules.check_second_order(trial)
+
+
+@pytest.mark.parametrize("trial", [t for t in TRIALS if t.slots and _outputs(t) > 1], ids=str)
+def test_cotangents_of_several_outputs_come_at_once(trial: Trial) -> None:
+    rules.check_together(trial)
+
+
+def test_a_rule_that_forgets_one_cotangent_beside_another_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = next(k for k in checked() if k.name == "np.linalg.eigh" and isinstance(k, Primitive))
+    right = known.pull
+    monkeypatch.setattr(known, "pull", lambda g, *rest: right((g[0], None) if g[0] is not None else g, *rest))
+    (trial, *_) = trials_of(known)
+    rules.check_first_order(trial)
+    with pytest.raises(GradientError, match="all outputs at once"):
+        rules.check_together(trial)
 
 
 @every_call

@@ -123,7 +123,7 @@ def _plain_call(known: Elementwise, shapes: Sequence[tuple[int, ...]]) -> Call:
     assert known.cases is not None
     operands: list[Any] = list(shapes)
     for i in known.refused:
-        operands[i] = known.cases.domain_of(i).draw(np.random.default_rng(0), shapes[i], np.float64)
+        operands[i] = known.cases.domain_of(i).draw(np.random.default_rng(i), shapes[i], np.float64)
     return call(*operands)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tapegrad.kinds import Elementwise, Known
+from tapegrad.testing import rules
 
 from .planting import Mutant, live, own_name
 from .trials import jobs, lines_of, run, source_of
@@ -24,7 +25,7 @@ PATIENCE = 20.0  # seconds, as the right rules take them, after which what nobod
 SELDOM = {
     "check_first_order": 1, "check_examples": 0, "check_complex_step": 1, "check_second_order": 2,
     "check_cotangents": 2, "check_strong_zero": 2, "check_missing_data": 2, "check_broadcasting": 2,
-    "check_constants": 3,
+    "check_constants": 3, "check_together": 3,
 }  # fmt: skip
 NO_PROGRAM = "no program"  # of what can't be compiled or put in its place: it isn't counted
 MEMORY = 8 << 30  # bytes
@@ -100,7 +101,7 @@ def all_reaches(
     store = into / "reaches"
     store.mkdir(parents=True, exist_ok=True)
     for position, known in enumerate(knowns):
-        text = re.sub(" at 0x[0-9a-f]+", "", f"{own_name(known)} {known.cases!r} {source_of(known)}")
+        text = re.sub(" at 0x[0-9a-f]+", "", f"{own_name(known)} {known.cases!r} {source_of(known)} {rules.CHECKS}")
         digest = hashlib.sha256(text.encode()).hexdigest()[:20]
         file = store / f"{digest}.json"
         if not file.exists():
