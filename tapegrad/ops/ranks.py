@@ -22,7 +22,7 @@ def places(rows: Any, ranks: Any) -> Any:
     rows : array (r, n)
     ranks : integers (m, 1), the same for all rows, or (m, r); from 0 to n - 1
     Returns integers (m, r). No sort where the ranks are common to the rows and these are long: a partition, and a
-    look at ties.
+    look for the values found.
 
     >>> places(np.array([[3.0, 1.0, 2.0, 1.0]]), np.array([[1], [3]]))
     array([[3],
@@ -32,28 +32,32 @@ def places(rows: Any, ranks: Any) -> Any:
         numbers = np.flatnonzero(~np.isnan(rows))
         if ranks.max() < len(numbers):  # Without the nans, which come last, there is less to do.
             return numbers[places(rows[:, numbers], ranks)]
-    common, short = ranks.shape[1] == 1, rows.shape[1] <= SHORT
-    if short:
+    common = ranks.shape[1] == 1
+    if rows.shape[1] <= SHORT:
         order = np.argsort(rows, axis=1, kind="stable")  # As quick as a partition, and nothing is left to look for.
+        return np.array(order[:, ranks[:, 0]].T if common else order[np.arange(len(rows)), ranks], order="C")
+    # The values come quicker than their places.
+    if common:
+        values = np.partition(rows, np.unique(ranks), axis=1)[:, ranks[:, 0]].T
     else:
-        order = np.argpartition(rows, np.unique(ranks), axis=1) if common else np.argsort(rows, axis=1)
-    every = np.arange(len(rows))
-    found = np.array(order[:, ranks[:, 0]].T if common else order[every, ranks], order="C")  # (m, r)
-    return found if short else _stable(rows, found, np.broadcast_to(ranks, found.shape))
+        values = np.sort(rows, axis=1)[np.arange(len(rows)), ranks]
+    found = np.empty(values.shape, np.intp)
+    for i, k in enumerate(np.broadcast_to(ranks, values.shape)):
+        found[i] = _place(rows, values[i, :, None], k)
+    return found
 
 
-def _stable(rows: Any, found: Any, ranks: Any) -> Any:
-    """The places, and of equal elements those that the stable order names; ``found`` is written to."""
-    every = np.arange(len(rows))
-    for index, k in zip(found, ranks, strict=True):
-        values = rows[every, index, None]
-        same = _same(rows, values)
-        if np.count_nonzero(same) == len(rows):
-            continue  # Each row has its value once. (To count row by row takes ten times as long.)
-        several = np.flatnonzero(np.count_nonzero(same, axis=1) > 1)
-        some = slice(None) if several.size == len(rows) else several  # A slice spares a copy.
-        before = np.count_nonzero(_less(rows[some], values[some]), axis=1)
-        index[several] = _nth(same[some], k[several] - before)
+def _place(rows: Any, values: Any, ranks: Any) -> Any:
+    """Where in each row its value stands; of equal elements, the one that the stable order has at that rank."""
+    same = _same(rows, values)
+    numbers = np.flatnonzero(same)
+    if len(numbers) == len(rows):  # Each row has its value once. (To count row by row takes ten times as long.)
+        return numbers % rows.shape[1]
+    found = np.argmax(same, axis=1)
+    several = np.flatnonzero(np.count_nonzero(same, axis=1) > 1)
+    some = slice(None) if several.size == len(rows) else several  # A slice spares a copy.
+    before = np.count_nonzero(_less(rows[some], values[some]), axis=1)
+    found[several] = _nth(same[some], ranks[several] - before)
     return found
 
 
