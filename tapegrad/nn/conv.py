@@ -254,6 +254,11 @@ _CASES: tuple[tuple[Shape, Shape, Shape, dict[str, Any]], ...] = (
                     np.array([[66.0, 78, 36, 48], [186, 198, 156, 168]]).reshape(2, 1, 2, 2),
                 ),
             ),
+            # Images of more than a tile each; every pixel meets every weight.
+            (
+                call(np.arange(240.0).reshape(2, 1, 12, 10), np.arange(225.0).reshape(1, 1, 15, 15), padding=15),
+                (np.full((2, 1, 12, 10), 225 * 224 / 2), np.full((1, 1, 15, 15), 240 * 239 / 2)),
+            ),
         ),
     ),
 )

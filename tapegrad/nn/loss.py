@@ -188,6 +188,7 @@ def _labelled(
                 (np.array([[0.0, 0.0], [-1.0, 1.0]]),),
             ),
             (call(np.zeros((1, 2)), target=np.array([1])), (np.array([[0.5, -0.5]]),)),
+            (call(np.zeros((2, 2)), target=np.array([1, 0])), (np.array([[0.25, -0.25], [-0.25, 0.25]]),)),
             (call(np.zeros((1, 2)), target=np.array([1]), reduction="sum"), (np.array([[0.5, -0.5]]),)),
             (call(np.zeros((2, 2)), target=np.array([1, -100])), (np.array([[0.5, -0.5], [0.0, 0.0]]),)),
             (call(np.zeros((2, 2)), target=np.array([1, 0]), ignore_index=0), (np.array([[0.5, -0.5], [0.0, 0.0]]),)),
@@ -211,6 +212,10 @@ def _labelled(
             (
                 call(np.zeros((2, 2)), target=np.array([1, 0]), weight=np.array([1.0, 3.0])),
                 (np.array([[3.0, -3.0], [-1.0, 1.0]]) / 8,),
+            ),
+            (
+                call(np.zeros((2, 2)), target=np.array([1, 0]), weight=np.array([1.0, 3.0]), reduction="sum"),
+                (np.array([[3.0, -3.0], [-1.0, 1.0]]) / 2,),
             ),
         ),
     ),

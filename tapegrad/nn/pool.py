@@ -271,6 +271,16 @@ def _example_switches(over: Windows) -> Any:
             ),
             # The padding is never the maximum, not even of minus infinities.
             (call(np.full((1, 1, 1, 2), -np.inf), over=_over((1, 2), 2, 2, 1)), (np.array([[[[1.0, 1.0]]]]),)),
+            # The first nan of those that make the result nan.
+            (
+                call(np.array([[[[1.0, np.nan], [np.nan, 3]]]]), over=_over((2, 2), 2, 2)),
+                (np.array([[[[0.0, 1], [0, 0]]]]),),
+            ),
+            # More elements than a byte counts, or a float of two bytes.
+            (
+                call(np.eye(1, 2100, 2097).reshape(1, 1, 140, 15), over=_over((140, 15), (140, 15), 1)),
+                (np.eye(1, 2100, 2097).reshape(1, 1, 140, 15),),
+            ),
         ),
         note="the first of equal maxima in a window",
     ),
@@ -312,6 +322,7 @@ def max_pool2d_taken_vjp(g: Any, _y: Any, _x: Any, *, switches: Any, over: Windo
             *(call((2, 2, *over.size), over=over, divisor=divisor) for over, divisor in _DIVISORS),
             call((0, 1, 4, 6), over=_PLAIN[0], divisor=4),
         ),
+        examples=((call(np.zeros((1, 1, 2, 2)), over=_over((2, 2), 2, 2), divisor=4), (np.full((1, 1, 2, 2), 0.25),)),),
     ),
 )
 def avg_pool2d_output_vjp(g: Any, _y: Any, _x: Any, *, over: Windows, divisor: Any) -> Any:

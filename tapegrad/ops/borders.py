@@ -124,6 +124,12 @@ def _repeated(border: Any, axis: int, times: int) -> Any:
                 (np.array([np.inf, -np.inf, 1.0]),),
                 np.array([np.inf, 1.0, 1.0, 1.0]),
             ),
+            # Of a single element there is no end to reflect about: the border repeats it.
+            (
+                call(np.array([2.0]), pad_width=(1, 0), mode="reflect", reflect_type="odd"),
+                (np.array([np.inf]),),
+                np.array([np.inf, 1.0]),
+            ),
         ),
     ),
 )

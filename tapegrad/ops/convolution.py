@@ -30,7 +30,10 @@ def _completed(g: Any, n: int, m: int, start: int) -> Any:
     return scattered(g, slice(start, start + g.shape[0]), (n + m - 1,))
 
 
-PAIRS = (((4,), (3,)), ((3,), (4,)), ((5,), (2,)), ((2,), (5,)), ((3,), (3,)), ((1,), (3,)), ((4,), (1,)), ((1,), (1,)))
+PAIRS = (
+    ((4,), (3,)), ((3,), (4,)), ((5,), (2,)), ((2,), (5,)), ((3,), (3,)), ((2,), (2,)), ((1,), (3,)), ((4,), (1,)),
+    ((1,), (1,)),
+)  # fmt: skip
 MODES = ("full", "same", "valid")
 EACH_MODE = tuple(call(a, v, mode=mode) for mode in MODES for a, v in PAIRS)
 

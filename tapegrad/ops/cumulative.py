@@ -91,7 +91,7 @@ def _in_pairs(a: Any, b: Any) -> Any:
     if n < 2:
         return b
     half = n // 2
-    over, into = a[0::2][:half], a[1::2]  # from an even place to the odd one after it; from there to the next even one
+    over, into = a[0::2], a[1::2]  # from an even place to the odd one after it; from there to the next even one
     odd = _in_pairs(into[: half - 1] * over[1:], b[1::2] + over * b[: 2 * half : 2])
     even = np.concatenate([b[:1], b[2::2] + into * odd[: into.shape[0]]])
     mixed = np.stack([even[:half], odd], axis=1).reshape(2 * half, *b.shape[1:])
@@ -149,6 +149,10 @@ def _step(s: Any, link_and_value: tuple[Any, Any]) -> Any:
             (
                 call(np.full((32, 2), [np.inf, 2.0]).T, np.full((32, 3), [0.0, 1.0, 0.0]).T),
                 (np.full((32, 2), [0.0, 1.0]).T, np.full((32, 3), [np.inf, 3.0, 1.0]).T),
+            ),
+            (
+                call(np.full((32, 3), [1.0, np.inf, 2.0]).T, np.full((32, 4), [1.0, -1.0, 3.0, 0.0]).T),
+                (np.full((32, 3), [np.inf, 0.0, 3.0]).T, np.full((32, 4), [np.inf, np.inf, 3.0, 1.0]).T),
             ),
             # The same for many at once, which goes row by row.
             (

@@ -67,9 +67,13 @@ class Hermitian(Domain):
 # ---------------------------------------------------------------- cholesky
 
 
-_OF_A_DIAGONAL = tuple(
-    (call(np.diag([4.0, 9.0]), upper=upper), (np.array([[1 / 4, side], [side, 5 / 6]]),), ONE_TO_TEN[:2, :2])
-    for upper, side in ((False, 1), (True, 1 / 2))
+# Of the factor [[2, 0], [3j, 1]], and its conjugate; the other triangle isn't read.
+_OF_A_TRIANGLE = tuple(
+    (call(np.array(matrix), upper=upper), (np.array(expected),), ONE_TO_TEN[:2, :2])
+    for matrix, upper, expected in (
+        ([[4, 9], [6j, 10]], False, [[5.875, 1 + 3.75j], [1 - 3.75j, 2.5]]),
+        ([[4, -6j], [9, 10]], True, [[5.875, 0.5 + 3.75j], [0.5 - 3.75j, 2.5]]),
+    )
 )
 
 
@@ -86,7 +90,7 @@ def cholesky_of(a: Any, upper: bool | None = None) -> Any:
     cases=Cases(
         domain=Hermitian(2.0, 3.0),
         calls=(call((3, 3)), call((1, 1)), call((2, 3, 3)), call((0, 0)), call((0, 2, 2))),
-        examples=_OF_A_DIAGONAL,
+        examples=_OF_A_TRIANGLE,
         analytic=False,
         note="the symmetric gradient",
     ),
@@ -107,7 +111,7 @@ def half_lower(x: Any) -> Any:
 @composite(
     np.linalg.cholesky,
     cases=Cases(
-        domain=Hermitian(2.0, 3.0), calls=(call((1, 1)), call((0, 0))), examples=_OF_A_DIAGONAL, analytic=False
+        domain=Hermitian(2.0, 3.0), calls=(call((1, 1)), call((0, 0))), examples=_OF_A_TRIANGLE, analytic=False
     ),
     note="the symmetric gradient",
 )
@@ -118,7 +122,7 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
 
 # ---------------------------------------------------------------- qr
 
-SINGULAR_OR_NOT = np.array([[[1.0, 2.0], [2.0, 4.0]], [[3.0, 1.0], [4.0, 2.0]]])
+SINGULAR_OR_NOT = np.array([[[1.0, 2.0], [2.0, 4.0]], [[1.0, 0.0], [0.0, 0.0]], [[3.0, 1.0], [4.0, 2.0]]])
 
 
 @partial(primitive, name="np.linalg.qr")
@@ -159,16 +163,21 @@ def qr_of(a: Any, mode: Any = "reduced") -> Any:
                 (np.full((2, 1), np.nan),),
                 [np.array([[0, 0], [0, 1j]]), 0.0],
             ),
-            # Dependent columns, and others: nan if that matrix is used.
             (
-                call(SINGULAR_OR_NOT),
-                (np.array([[[np.nan] * 2] * 2, [[1.288, -5.2], [-2.216, 1.4]]]),),
-                [0.0, ONE_TO_TEN[:2, :2]],
+                call(np.array([[3.0, 1.0, 1.0], [4.0, 2.0, 0.0]])),
+                (np.array([[37, -130, -165], [-59, 35, 30]]) / 25,),
+                [0.0, ONE_TO_TEN[:2]],
+            ),
+            # Dependent columns, of which one element is used, or none; and others, also small ones.
+            (
+                call(SINGULAR_OR_NOT * [[[1.0]], [[1.0]], [[1e-20]]]),
+                (np.array([[[np.nan] * 2] * 2, [[0.0, 0.0]] * 2, [[1.288, -5.2], [-2.216, 1.4]]]),),
+                [0.0, np.stack([np.diag([1, 0]), np.zeros((2, 2)), ONE_TO_TEN[:2, :2]])],
             ),
             (
                 call(SINGULAR_OR_NOT),
-                (np.array([[[0.0, 0.0]] * 2, [[1.088, 0.0], [-0.816, 0.0]]]),),
-                [np.stack([np.zeros((2, 2)), ONE_TO_TEN[:2, :2]]), 0.0],
+                (np.array([[[np.nan] * 2] * 2, [[0.0, 0.0]] * 2, [[1.088, 0.0], [-0.816, 0.0]]]),),
+                [np.stack([np.diag([1, 0]), np.zeros((2, 2)), ONE_TO_TEN[:2, :2]]), 0.0],
             ),
         ),
         analytic=False,
@@ -187,7 +196,7 @@ def qr_vjp(g: Any, y: Any, _a: Any, *, _mode: Any = "reduced") -> Any:
     gq = np.zeros_like(q) if g[0] is None else g[0]
     gr = np.zeros_like(r) if g[1] is None else g[1]
     gq, q, loose = without_complement(gq, q, k)
-    u, gu, v, gv = r[..., :k, :k], gr[..., :k, :k], r[..., :k, k:], gr[..., :k, k:]
+    u, gu, v, gv = r[..., :k, :k], gr[..., :k, :k], r[..., k:], gr[..., k:]
     if n > m:
         gq = gq + q @ v @ mH(gv)
     w = mH(q) @ gq - gu @ mH(u)

@@ -154,6 +154,7 @@ EINSUMS: tuple[tuple[str, tuple[Shape, ...]], ...] = (
             call("ij,jk,kl->il", (2, 3), (3, 2), (2, 2), optimize=True),
             call("ij,jk,kl->il", (2, 3), (3, 2), (2, 2), optimize=["einsum_path", (0, 1), (0, 1)]),
             call("ij,jk", (2, 3), (3, 2), order="F", casting="same_kind", dtype=np.complex128),
+            call("ij,jk", (16, 16), (16, 16), casting="same_kind", dtype=np.complex128),
             call("i,i", (3,), np.array([1.0, 2.0, 3.0])),
             call((2, 3), [0, 1], (3, 2), [1, 2]),
             call((2, 3), [0, 1], (3, 2), [1, 2], [2, 0]),
@@ -204,7 +205,12 @@ def _letter(number: Any) -> str:
 @defvjp(
     contract,
     multilinear=True,
-    cases=Cases(calls=tuple(call(list(shapes), subscripts=subscripts) for subscripts, shapes in EINSUMS)),
+    cases=Cases(
+        calls=tuple(call(list(shapes), subscripts=subscripts) for subscripts, shapes in EINSUMS),
+        examples=tuple(
+            (call([np.ones((n, n))] * 2, subscripts="ij,jk->ik"), (np.full((n, n), float(n)),) * 2) for n in (2, 16)
+        ),
+    ),
 )
 def contract_vjp(
     g: Any, _y: Any, *operands: Any, subscripts: str, _out: Any = None, optimize: Any = False,

@@ -85,7 +85,9 @@ elementwise(
     np.fmod,
     1,
     lambda y, a, b: -np.rint((a - y) / b),
-    cases=real_only((NEGATIVE_DIVIDEND, DIVISOR), "1 in x1, also where it jumps"),
+    cases=real_only((NEGATIVE_DIVIDEND, DIVISOR), "1 in x1, also where it jumps")._replace(
+        examples=((call(np.array([7.0, -7.0]), np.full(2, 2.0)), (np.ones(2), np.array([-3.0, 3.0]))),)
+    ),
 )
 
 
@@ -136,6 +138,7 @@ POWER = Cases(
             call(np.array([-2.0]), np.array([1 + 1j])),
             (np.array([0.00562980664052364531]), np.array([0.127408483344155258 + 0.247142947181601295j])),
         ),
+        (call(-2, np.array([1 + 1j])), (None, np.array([0.127408483344155258 + 0.247142947181601295j]))),
     ),
     note="whole exponents are polynomials at every base; by the exponent, 0 at base 0 and nan at a negative base",
 )
@@ -176,7 +179,11 @@ elementwise(
         domain=NONZERO, analytic=False, examples=((call(np.zeros(1, complex)), (np.zeros(1),)),), note="0 at 0"
     ),
 )
-elementwise(np.fabs, lambda _y, x: np.sign(x), cases=real_only(NONZERO, "0 at 0"))
+elementwise(
+    np.fabs,
+    lambda _y, x: np.sign(x),
+    cases=real_only(NONZERO, "0 at 0")._replace(examples=((call(np.zeros(2)), (np.zeros(2),)),)),
+)
 elementwise(
     np.hypot,
     hypot_slope,
@@ -189,7 +196,9 @@ elementwise(
     np.copysign,
     lambda _y, a, b: np.sign(a) * np.copysign(1, b),
     None,
-    cases=real_only(NONZERO, "0 at x1 = 0; constant in x2"),
+    cases=real_only(NONZERO, "0 at x1 = 0; constant in x2")._replace(
+        examples=((call(np.zeros(2), 1.0), (np.zeros(2), None)),)
+    ),
 )
 elementwise(np.nextafter, 1, None, cases=real_only(note="constant in x2"))
 
@@ -266,8 +275,8 @@ LOGADDEXP = Cases(
     analytic=False,
     examples=(
         (
-            call(np.array([math.inf, -math.inf, math.inf]), np.array([math.inf, -math.inf, 0])),
-            (np.array([0.5, 0.5, 1]), np.array([0.5, 0.5, 0])),
+            call(np.array([math.inf, -math.inf, math.inf, 1]), np.array([math.inf, -math.inf, 0, 801])),
+            (np.array([0.5, 0.5, 1, 0]), np.array([0.5, 0.5, 0, 1])),
         ),
     ),
     note="half to each of two equal infinities",

@@ -80,7 +80,7 @@ ONE_AXIS = (
     call((3, 2, 2), axis=-3, norm="backward"),
     call((2, 4), norm="ortho"),
     call((2, 5), axis=1, norm="forward"),
-    call((2, 5), n=3),
+    call((2, 5, 2), n=3, axis=1),
     call((4, 2), n=7, axis=0, norm="ortho"),
     call((2, 3), n=4, norm="forward"),
     call((2, 4), n=1),

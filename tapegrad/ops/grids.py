@@ -27,7 +27,7 @@ _ENDS = (
 def _share(g: Any, num: int, endpoint: bool, axis: int) -> tuple[Any, Any]:
     """The sums over the points of g times what the first end has in them, and the second."""
     # Counted in double precision, or more: float16 has no 4001.
-    w = np.linspace(0, 1, num, endpoint, dtype=np.result_type(g.real.dtype, np.float64))
+    w = np.linspace(np.result_type(g.real.dtype, np.float64).type(0), 1, num, endpoint)
     first, second = 1 - w, w
     if w.dtype != g.real.dtype:
         first, second = cast(first, g.real.dtype), cast(second, g.real.dtype)
@@ -62,6 +62,12 @@ def _weighted_sum(w: Any, g: Any, axis: int) -> Any:
             (call(0.0, 1.0, num=3), (np.inf, 1.5), np.array([np.inf, 1.0, 1.0])),
             (call(0.0, 1.0, num=2), (1.0, np.inf), np.array([1.0, np.inf])),
             (call(1.0, 2.0, num=1, retstep=True), (1.0, 0.0)),
+            # As exact as the ends are.
+            (
+                call(np.longdouble(0), np.longdouble(1), num=4),
+                (np.longdouble(2) / 3, np.longdouble(1) / 3),
+                np.array([0, 1, 0, 0]),
+            ),
         ),
     ),
 )

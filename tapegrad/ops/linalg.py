@@ -138,9 +138,9 @@ def _array(x: Any) -> Any:
             call(np.diag([1.0, 2.0]), rcond=1e-10, hermitian=True),
         ),
         examples=(
-            (
-                call(np.diag([0.2, 0.0, 0.4])),
-                (np.array([[-25.0, 25.0, -12.5], [25.0, 0.0, 6.25], [-12.5, 6.25, -6.25]]),),
+            *(
+                (call(a), (np.array([[-25.0, 25.0, -12.5], [25.0, 0.0, 6.25], [-12.5, 6.25, -6.25]]),))
+                for a in (np.diag([0.2, 0.0, 0.4]), np.diag([-0.2, 0.0, -0.4]))
             ),
             (call(np.diag([1.0, 2.0]), hermitian=True), (-np.outer([1.0, 0.5], [1.0, 0.5]),)),
             # Of the singular values 2, 1 and 4, and of 2 and 1, that of 1 is cut off.
@@ -245,7 +245,7 @@ def cut_off_pull(g: Any, y: Any, a: Any) -> Any:
 )
 def cut_off_pull_vjp(g: Any, _y: Any, _g: Any, pinv: Any, a: Any) -> Any:
     """It is its own adjoint, but for g^H in place of g. The derivative by ``a`` isn't known here: nan."""
-    return mH(cut_off_pull(mH(g), pinv, a)), None, lambda: np.where(np.ones(a.shape, bool), np.nan, a)
+    return mH(cut_off_pull(mH(g), pinv, a)), None, lambda: np.full_like(a, np.nan)
 
 
 # ---------------------------------------------------------------- lstsq

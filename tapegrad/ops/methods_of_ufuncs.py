@@ -91,7 +91,12 @@ def _ignoring_nan_cases(sign: float) -> Cases:
     ties = sign * np.array([1.0, np.nan, 3.0, 3.0])
     return Cases(
         domain=DISTINCT,
-        calls=(*_REDUCE_CALLS, call((2, 3), axis=(0, -1), keepdims=True), call((2, 3), dtype=np.complex128)),
+        calls=(
+            *_REDUCE_CALLS,
+            call((2, 3), axis=(0, -1), keepdims=True),
+            call((2, 3), dtype=np.complex128),
+            call((), axis=0),
+        ),
         examples=(
             (call(ties), (np.array([0, 0, 0.5, 0.5]),)),
             (call(ties, initial=3.0 * sign), (np.array([0, 0, 1, 1]) / 3,)),
@@ -99,6 +104,8 @@ def _ignoring_nan_cases(sign: float) -> Cases:
             (call(ties, initial=-9.0 * sign, where=np.array([True] * 3 + [False])), (np.array([0.0, 0, 1, 0]),)),
             (call(np.full(2, np.nan)), (np.full(2, 0.5),)),
             (call(np.full(2, np.nan), initial=np.nan), (np.ones(2) / 3,)),
+            # As the loop has them, 0.1 in single precision is tied with itself.
+            (call(sign * np.array([0.1, 0.05]), dtype=np.float32, initial=0.1 * sign), (np.array([0.5, 0]),)),
         ),
         analytic=False,
         note="the tied share equally, a winning initial= included; nan only where all are",
@@ -183,9 +190,9 @@ _CALLS: dict[str, Any] = {
     "accumulate": (call((3, 2)), call((2, 4), axis=-1), call((0, 2)), call((1, 2))),
     "reduceat": (
         call((5, 2), np.array([0, 2, 4])),
-        call((2, 5), np.array([1, 1, 4, 2]), axis=1),
+        call((2, 5), np.array([1, 1, 4, 2]), axis=-1),
         call((3,), np.array([], int)),
-        call((2, 5, 2), np.array([2, 3]), axis=-2),
+        call((3, 5, 2), np.array([1, 3]), axis=1),
     ),
     "outer": (call((2,), (3,)), call((2, 1), (2,)), call((), (2,)), call((2,), 1.2)),
 }
@@ -287,7 +294,13 @@ _register(np.multiply, REAL, ("reduceat",), complex=True, analytic=True)
 defvjp(np.multiply.outer, multilinear=True, forward=_multiply_outer, cases=Cases(calls=_calls("outer", np.complex128)))(
     multiply_outer_vjp
 )
-defvjp(np.add.reduceat, forward=_add_reduceat, cases=Cases(calls=_calls("reduceat", np.complex128)))(add_reduceat_vjp)
+# One past 255 is more than such an index holds.
+_OTHER_SEGMENTS = (call((4,), np.array([1, 1, 3]), axis=None), call((300,), np.array([255, 3], np.uint8)))
+defvjp(
+    np.add.reduceat,
+    forward=_add_reduceat,
+    cases=Cases(calls=(*_calls("reduceat", np.complex128), *_OTHER_SEGMENTS)),
+)(add_reduceat_vjp)
 
 
 def _cumulated(function: Function) -> Function:

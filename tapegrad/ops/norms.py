@@ -58,9 +58,9 @@ def euclidean(x: Any, axis: Any = None, keepdims: Any = False) -> Any:
             (call(np.array([[0.0, 0.0], [3.0, 4.0]]), axis=1), (np.array([[0.0, 0.0], [0.6, 0.8]]),)),
             # A cotangent of 0 counts for nothing, also of an infinite norm.
             (
-                call(np.array([[math.inf, 1], [3, 4], [0, 0]]), axis=1),
-                (np.array([[0.0, 0], [0.6, 0.8], [0, 0]]),),
-                np.array([0, 1, 1]),
+                call(np.array([[math.inf, 1], [math.nan, 1], [math.inf, 1], [3, 4], [0, 0]]), axis=1),
+                (np.array([[0.0, 0], [0, 0], [math.nan, 0], [0.6, 0.8], [0, 0]]),),
+                np.array([0, 0, 1, 1, 1]),
             ),
         ),
         analytic=False,
@@ -71,11 +71,8 @@ def euclidean_vjp(g: Any, y: Any, x: Any, *, axis: Any = None, keepdims: bool = 
     """x_bar = g x / y, and 0 where y is 0."""
     g, y = restore_axes(g, x.shape, axis, keepdims), restore_axes(y, x.shape, axis, keepdims)
     void = (y == 0) | ((g == 0) & ~np.isfinite(y))
-    if not void.any():
-        return g / y * x
-    # A denominator of 1 before the division, and not a mended quotient: so the next order is right too.
-    scale = np.where(void, 0, g / np.where(void, 1, y))
-    return scale * np.where(void & ~np.isfinite(x), 0, x)
+    x_bar = g / y * x
+    return np.where(void, 0, x_bar) if void.any() else x_bar
 
 
 @partial(primitive, name="np.linalg.norm")
@@ -106,7 +103,11 @@ def p_norm(x: Any, ord: float, axis: Any = None, keepdims: Any = False) -> Any:
             (call(np.array([1e-200, 0.0]), ord=3), (np.zeros(2),)),
             (call(np.array([0.0, 3.0, -4.0]), ord=3), (np.array([0.0, 9.0, -16.0]) / 91 ** (2 / 3),)),
             # A cotangent of 0 counts for nothing, also of an infinite norm.
-            (call(np.array([[math.inf, 1], [0, 2]]), ord=3, axis=1), (np.array([[0.0, 0], [0, 2]]),), np.array([0, 2])),
+            (
+                call(np.array([[math.inf, 1], [math.nan, 1], [math.inf, 1], [0, 2]]), ord=3, axis=1),
+                (np.array([[0.0, 0], [0, 0], [math.nan, 0], [0, 2]]),),
+                np.array([0, 0, 1, 2]),
+            ),
         ),
         analytic=False,
         note="gradient 0 at zero, and for elements that are 0",
@@ -116,10 +117,8 @@ def p_norm_vjp(g: Any, y: Any, x: Any, *, ord: float, axis: Any = None, keepdims
     """x_bar = g x / |x| (|x| / y)**(p - 1): the quotient first, which can't overflow where p >= 1."""
     g, y = restore_axes(g, x.shape, axis, keepdims), restore_axes(y, x.shape, axis, keepdims)
     void = (x == 0) | (y == 0) | ((g == 0) & ~np.isfinite(y))
-    if not void.any():
-        return g * (np.absolute(x) / y) ** (ord - 1) * np.sign(x)
-    x = np.where(void, 1, x)
-    return np.where(void, 0, g * (np.absolute(x) / np.where(void, 1, y)) ** (ord - 1) * np.sign(x))
+    x_bar = g * (np.absolute(x) / y) ** (ord - 1) * np.sign(x)
+    return np.where(void, 0, x_bar) if void.any() else x_bar
 
 
 # ---------------------------------------------------------------- norms of vectors

@@ -55,7 +55,13 @@ def value_of(p: Any, x: Any) -> Any:
             call((3,), np.array([1, 2])),
             call(np.array([1, 2, 3]), (2,)),
             call((2,), (0,)),
-        )
+        ),
+        examples=(
+            # 200 x is more than the coefficients' own dtype holds.
+            (call(np.array([100, 0, 0], np.int8), np.array([1.0])), (None, np.array([200.0]))),
+            # A constant has no slope, whatever comes for it.
+            (call(np.array([2.0]), np.array([1.0])), (np.array([np.inf]), np.zeros(1)), np.inf),
+        ),
     ),
 )
 def value_of_vjp(g: Any, _y: Any, p: Any, x: Any) -> Any:
@@ -180,6 +186,18 @@ def quotient_of(u: Any, v: Any) -> tuple[Any, Any]:
     cases=Cases(
         domain=(Domain(), Domain(0.5, 2.0)),
         calls=(call((5,), (2,)), call((4,), (3,)), call((3,), (3,)), call((2,), (3,)), call((4,), np.array([2, 1]))),
+        examples=(
+            # There is nothing to divide, and the leading zero is trimmed.
+            (call(np.array([0.0, 2.0]), np.array([1.0, 2.0, 3.0])), (np.array([0.0, 1.0]), np.zeros(3))),
+            # Divided by a number nothing remains, whatever comes for it.
+            (call(np.array([2.0, 4.0]), np.array([2.0])), (np.full(2, 0.5), np.array([-1.5])), [np.ones(2), np.inf]),
+            # The remainder has one coefficient; above it NumPy leaves a rounding error of 16.
+            (
+                call(np.array([1e17, 1.0]), np.array([7.0, 1.0])),
+                (np.array([-np.inf, np.inf]), np.array([np.inf, -np.inf])),
+                [np.ones(1), np.inf],
+            ),
+        ),
     ),
 )
 def quotient_of_vjp(g: Any, y: Any, u: Any, v: Any) -> Any:
@@ -276,8 +294,7 @@ def roots_vjp(g: Any, y: Any, p: Any) -> Any:
     if y.shape[0] == 0:
         return None
     slope = conj(value_of(_derivative(p), y))
-    void = (g == 0) & (slope == 0)
-    c = np.where(void, 0, g / np.where(void, 1, slope))
+    c = g / np.where((g == 0) & (slope == 0), np.inf, slope)
     return -c @ conj(np.vander(y, p.shape[0]))
 
 
@@ -302,7 +319,7 @@ def characteristic_vjp(g: Any, y: Any, a: Any) -> Any:
     Faddeev & LeVerrier's recurrence; with the coefficients at hand it needs no eigenvalues.
     """
     n = a.shape[0]
-    one = np.eye(n, dtype=a.dtype)
+    one = np.eye(n)
     adjugate, total = one, g[1] * one
     for k in range(1, n):
         adjugate = a @ adjugate + y[k] * one

@@ -49,6 +49,8 @@ def _last(axes: tuple[int, ...]) -> tuple[int, ...]:
             call((3, 2), (3, 2), axis=0, keepdims=True),
             call((2, 3), (2, 3), axes=[(0,), (0,), ()]),
             call((4, 3), (3, 4), axes=[0, 1, ()]),
+            call((4, 3), (3, 4), axes=[0, 1]),
+            call((2, 3), (2, 3), keepdims=True),
             call((2, 3), (2, 3), dtype=np.complex128),
             call((2, 0), (2, 0)),
         ),
@@ -73,7 +75,7 @@ def vecdot_vjp(
 
 def _spread(g: Any, x: Any, shape: tuple[int, ...]) -> Any:
     """g times the vectors of x, summed to ``shape``; to that of one vector, as one product."""
-    if len(shape) == 1 and g.ndim and g.shape == x.shape[:-1]:
+    if len(shape) == 1 and g.ndim:
         every = tuple(range(g.ndim))
         return np.tensordot(g, x, axes=(every, every))
     return unbroadcast(g[..., None] * x, shape)
@@ -222,14 +224,14 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
             call((2, 3), 2.0),
             call((0, 2), (2, 2)),
             call((2, 8), (3, 8)),
+            call((2, 8), (8,)),
             call((2, 16), (1, 4)),
         )
     ),
 )
 def kron_vjp(g: Any, _y: Any, a: Any, b: Any) -> Any:
     """g as a matrix, a row for each element of a: a_bar = g conj(b), b_bar = conj(a) g."""
-    ndim = max(ndim_of(a), ndim_of(b))
-    shape_a, shape_b = ((1,) * (ndim - ndim_of(x)) + np.shape(x) for x in (a, b))
+    shape_a, shape_b = ((1,) * (g.ndim - ndim_of(x)) + np.shape(x) for x in (a, b))
     if ndim_of(a) == ndim_of(b) == 2 and shape_a[1] * shape_b[1] >= 64:
         # As below, but a row of b or of a at a time, which spares the transposition: a pass less for each.
         G = g.reshape((shape_a[0], shape_b[0], shape_a[1], shape_b[1]))
@@ -238,7 +240,7 @@ def kron_vjp(g: Any, _y: Any, a: Any, b: Any) -> Any:
             lambda: np.sum(np.matmul(conj(a)[:, None, None, :], G)[:, :, 0], axis=0),
         )
     pairs = [n for pair in zip(shape_a, shape_b, strict=True) for n in pair]
-    G = g.reshape(tuple(pairs)).transpose((*range(0, 2 * ndim, 2), *range(1, 2 * ndim, 2)))
+    G = g.reshape(tuple(pairs)).transpose((*range(0, 2 * g.ndim, 2), *range(1, 2 * g.ndim, 2)))
     G = G.reshape((math.prod(shape_a), math.prod(shape_b)))
     return (
         lambda: (G @ conj(np.reshape(b, (-1,)))).reshape(a.shape),

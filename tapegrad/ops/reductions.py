@@ -45,11 +45,8 @@ def divided(g: Any, n: Any) -> Any:
     """g / n in the dtype of ``g``, for counts ``n``; 0 where both are 0."""
     if type(n) in (int, float) and n > 0 and g.dtype.itemsize > 2:
         return g / n
-    # In float16 a large count overflows though the quotient doesn't, and an array of counts is int64:
-    # either way the quotient is formed in float64 and brought back.
-    n = n + np.float64(0)
-    void = (g == 0) & (n == 0)
-    return cast(np.where(void, 0, g / np.where(void, 1, n)), g.dtype)
+    # In float16 a large count overflows though the quotient doesn't: it is formed in float64, and brought back.
+    return cast(g / np.where((g == 0) & (n == 0), math.inf, n), g.dtype)
 
 
 def strong_product(g: Any, slope: Any) -> Any:
@@ -165,7 +162,10 @@ def _extremum_cases(sign: float) -> Cases:
             (call(ties, where=np.array([True, True, False, True]), initial=0.0), (np.array([0, 1.0, 0, 0]),)),
             (call(missing), (np.array([0, 0.5, 0, 0.5]),)),
             (call(missing, initial=np.nan), (np.array([0, 1.0, 0, 1.0]) / 3,)),
-            (call(np.stack([ties, ties * 0]), axis=1), (np.array([[0, 0.5, 0.5, 0], [0.25] * 4]),)),
+            (
+                call(np.stack([ties, ties * 0, missing]), axis=1),
+                (np.array([[0, 0.5, 0.5, 0], [0.25] * 4, [0, 0.5, 0, 0.5]]),),
+            ),
         ),
         note="the tied share equally, a winning initial= included; where the result is nan, the nans share",
     )
@@ -181,9 +181,8 @@ def extremum_vjp(
     """
     y = restore_axes(y, a.shape, axis, keepdims)
     tied = a == y
-    missing = np.isnan(y)
-    if missing.any():  # Where y isn't nan, no chosen element is.
-        tied = tied | (missing & np.isnan(a))
+    if np.isnan(y).any():  # Where y isn't nan, no chosen element is.
+        tied = tied | np.isnan(a)
     if where is not True:
         tied = tied & where
     n = int(np.count_nonzero(tied)) if axis is None else np.sum(tied, axis=axis, keepdims=True)
@@ -238,7 +237,7 @@ def products_of_others(x: Any) -> Any:
             call((7, 2), axis=0),
             call((2, 3), where=MASK, initial=2.0),
             call((2, 3), axis=1, where=ROW),
-            call((2, 3), axis=0, dtype=np.complex128),
+            call((2, 3), axis=0, dtype=np.complex128, initial=1 + 2j),
             call((0, 3), axis=0),
             call((0, 3), axis=1),
         ),
@@ -246,7 +245,9 @@ def products_of_others(x: Any) -> Any:
             (call(np.array([2.0, 0.0, 3.0])), (np.array([0.0, 6.0, 0.0]),)),
             (call(np.array([2.0, 0.0, 0.0])), (np.zeros(3),)),
             # A cotangent of 0 counts for nothing, also where the product of the others is infinite.
-            (call(np.array([[math.inf, 2], [2, 3]]), axis=1), (np.array([[0.0, 0.0], [3.0, 2.0]]),), np.arange(2.0)),
+            (call(np.array([[math.inf, 2]] * 2), axis=1), (np.array([[0.0, 0.0], [2.0, math.inf]]),), np.arange(2.0)),
+            # Products that a float32 doesn't hold.
+            (call(np.float32([1e30, 1e-30, 1e30, 1e-30]), dtype=np.float64), (np.array([1e-30, 1e30, 1e-30, 1e30]),)),
         ),
         note="exact at zeros, at every order",
     ),
@@ -266,8 +267,6 @@ def prod_vjp(
     g = restore_axes(g, shape, axis, keepdims)
     if initial is not NO_VALUE and initial is not None:
         g = g * g.dtype.type(initial).conjugate()
-    if 0 in shape:
-        return expand_like(g, a, axis, True)  # There is nothing to give.
     x = x.transpose(order).reshape((math.prod([shape[i] for i in axes]), *(shape[i] for i in rest)))
     others = products_of_others(x).reshape(tuple(shape[i] for i in order))
     c = strong_product(g, others.transpose(tuple(order.index(i) for i in range(len(shape)))))

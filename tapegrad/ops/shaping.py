@@ -39,7 +39,9 @@ def _require_readable_order(name: str, a: Any, order: str) -> None:
 
 
 def _back_to(g: Any, shape: tuple[int, ...], order: str) -> Any:
-    return g.reshape(shape, order="F") if order == "F" else g.reshape(shape)
+    if order == "F":
+        return g.reshape(shape, order="F")
+    return g.reshape(shape)
 
 
 @defvjp(

@@ -303,7 +303,10 @@ elementwise(
     pullback(ive_pullback),
     cases=OF_ORDER._replace(
         # By mpmath: on the left the factor grows to the right.
-        examples=((call(2, np.array([-1.5 + 1j])), (None, np.array([-0.04949120454236161 - 0.11038534804649482j]))),)
+        examples=(
+            (call(2, np.array([-1.5 + 1j])), (None, np.array([-0.04949120454236161 - 0.11038534804649482j]))),
+            (call(2, np.zeros(1)), (None, np.zeros(1))),
+        )
     ),
 )
 

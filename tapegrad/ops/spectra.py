@@ -33,7 +33,7 @@ def used_columns(values: Any, *factors: Any) -> Any:
 
 def quotient(x: Any, d: Any, tiny: Any, used: Any) -> Any:
     """x / d; where d is ``tiny``, nan if it is ``used``, else 0."""
-    return np.where(tiny, np.where(used, np.nan, 0), x / np.where(tiny, 1, d))
+    return np.where(tiny, np.where(used, np.nan, 0), x / d)
 
 
 def over_gaps(x: Any, w: Any, used: Any) -> Any:
@@ -99,20 +99,33 @@ def eigh_of(a: Any, UPLO: Any = None) -> Any:
             (call(EQUAL_OR_NOT), (np.stack([np.eye(2)] * 2),), [1.0, 0.0]),
             (call(EQUAL_OR_NOT), (np.array([[[np.nan] * 2] * 2, [[0, -0.5], [-0.5, 0]]]),), [0.0, ONE_TO_FIVE]),
             (
+                call(EQUAL_OR_NOT),
+                (np.array([[[np.nan] * 2] * 2, [[0, -1], [-1, 0]]]),),
+                [0.0, np.array([[0, 0], [4, 0]])],
+            ),
+            (
                 call(np.diag([1.0, 1.0, 3.0])),
                 (np.array([[0, 0, 0.25], [0, 0, 0.5], [0.25, 0.5, 0]]),),
                 [0.0, np.array([[0, 0, 1], [0, 0, 2], [0, 0, 3]])],
             ),
             (call(np.diag([1.0, 1.0, 3.0])), (np.diag([0.0, 0.0, 1.0]),), [np.array([0, 0, 1]), 0.0]),
-            # Equal but for rounding, and negative; small, and not equal.
-            (call(-np.eye(3) - np.ones((3, 3))), (np.full((3, 3), np.nan),), [0.0, ONE_TO_TEN]),
+            # Equal but for rounding, and negative, or beside a larger one; small, and not equal.
+            (
+                call(np.stack([-np.eye(3) - np.ones((3, 3)), np.diag([1e-17, 3e-17, 1.0])])),
+                (np.full((2, 3, 3), np.nan),),
+                [0.0, ONE_TO_TEN],
+            ),
             (
                 call(np.stack([1e-20 * np.diag([1.0, 3.0]), np.diag([1.0, 3.0])])),
                 (np.array([[[0, -0.5], [-0.5, 0]]]) * [[[1e20]], [[1]]],),
                 [0.0, ONE_TO_FIVE],
             ),
-            # The last element of each column is real, so that a turn of the phase is none.
-            (call(np.diag([1.0, 3, 6 + 0j]), UPLO="U"), (np.zeros((3, 3)),), [0.0, 1j * np.diag([0, 0, 1])]),
+            # The last element of each column is real, so that a turn of the phase is none; of the first column it is 0.
+            (
+                call(np.stack([np.diag([1.0, 3, 6 + 0j])] * 2), UPLO="U"),
+                (np.stack([np.zeros((3, 3)), np.full((3, 3), np.nan)]),),
+                [0.0, 1j * np.stack([np.diag([0, 0, 1]), np.diag([1, 0, 0])])],
+            ),
         ),
         analytic=False,
         note="the symmetric gradient; of vectors nan where eigenvalues repeat",
@@ -132,19 +145,24 @@ def eigh_vjp(g: Any, y: Any, _a: Any, *, UPLO: Any = None) -> Any:
     return v @ np.where(eye_of(w.shape[-1]), gw[..., None, :], core) @ mH(v)
 
 
-# Of the triangle that isn't read no difference tells, so that matrices are given.
-def _given(matrix: Any) -> Cases:
+# Of the triangle that isn't read no difference tells, so that a matrix is given: of its lower triangle the
+# eigenvectors are the axes, of the upper one (4, -3) / 5 and (3, 4) / 5.
+def _given(cotangent: Any) -> Cases:
+    matrix = np.array([[9.0, 12.0], [0.0, 16.0]])
     return Cases(
         domain=Hermitian(1.0, 2.0),
         calls=(call((1, 1)), call((0, 0))),
-        examples=((call(matrix), (np.eye(2),)), (call(matrix, UPLO="U"), (np.eye(2),))),
+        examples=(
+            (call(matrix), (np.diag([1.0, 0.0]),), cotangent),
+            (call(matrix, UPLO="U"), (np.array([[16, -12], [-12, 9]]) / 25,), cotangent),
+        ),
         analytic=False,
     )
 
 
 @composite(
     np.linalg.eigh,
-    cases=_given(np.diag([1.0, 3.0])),
+    cases=_given([np.array([1.0, 0.0]), 0.0]),
     note="the symmetric gradient; of vectors nan where eigenvalues repeat",
 )
 def eigh(a: Any, UPLO: Any = "L") -> Any:
@@ -152,7 +170,7 @@ def eigh(a: Any, UPLO: Any = "L") -> Any:
     return eigh_of(a, UPLO=UPLO)
 
 
-@composite(np.linalg.eigvalsh, cases=_given(np.array([[2.0, 1.0], [1.0, 2.0]])), note="the symmetric gradient")
+@composite(np.linalg.eigvalsh, cases=_given(np.array([1.0, 0.0])), note="the symmetric gradient")
 def eigvalsh(a: Any, UPLO: Any = "L") -> Any:
     """The eigenvalues that ``eigh`` gives: the gradient needs the vectors anyway."""
     return eigh_of(a, UPLO=UPLO)[0]
@@ -176,6 +194,18 @@ def eigvalsh(a: Any, UPLO: Any = "L") -> Any:
             (call(JORDAN_OR_NOT), (np.stack([np.zeros((2, 2)), np.eye(2)]),), [np.array([[0, 0], [1, 1]]), 0.0]),
             (call(EQUAL_OR_NOT), (np.stack([np.eye(2)] * 2),), [1.0, 0.0]),
             (call(EQUAL_OR_NOT), (np.array([[[np.nan] * 2] * 2, [[0, 1], [-2, 0]]]),), [0.0, ONE_TO_FIVE]),
+            # The matrix of eigenvectors is singular.
+            (
+                call(np.stack([np.eye(3, k=1)] * 2)),
+                (np.stack([np.full((3, 3), np.nan), np.zeros((3, 3))]),),
+                [np.array([[1.0], [0.0]]), 0.0],
+            ),
+            # The largest elements, which are real, are both in the first row.
+            (
+                call(np.array([[1, 4], [0, 4 + 0j]])),
+                (np.array([[-112 - 500j, -84 - 375j], [-184, 112 + 500j]]) / 250,),
+                [0.0, (1 + 2j) * ONE_TO_FIVE],
+            ),
         ),
         analytic=False,
         note="nan where the matrix is close to one without a basis of eigenvectors; of vectors also where "
@@ -297,18 +327,18 @@ def svd_of(a: Any, full_matrices: bool = True) -> Any:
                 (np.array([[[np.nan] * 2] * 2, [[0.3096, -0.1728], [0.1728, -0.4104]]]),),
                 [0.0, 0.0, ONE_TO_FIVE],
             ),
-            (call(np.diag([2.0, 0.0])), (np.diag([1.0, 0.0]),), [0.0, np.array([1, 0]), 0.0]),
+            (call(np.diag([2.0, 0.0, 0.0])), (np.diag([1.0, 0.0, 0.0]),), [0.0, np.array([1, 0, 0]), 0.0]),
             (call(np.diag([2.0, 0.0])), (np.zeros((2, 2)),), [np.diag([0, 1]), 0.0, 0.0]),
-            # Beside a complement of one column that is used: a singular value of 0, and none.
+            # Beside a complement of one column that is used, or isn't: a singular value of 0; and none.
             (
-                call(np.eye(3, 2) * [[[2.0, 0.0]], [[4.0, 2.0]]]),
-                (np.stack([np.full((3, 2), np.nan), np.zeros((3, 2))]),),
-                [np.diag([0, 0, 1]), 0.0, 0.0],
+                call(np.eye(3, 2) * [[[2.0, 0.0]], [[2.0, 0.0]], [[4.0, 2.0]]]),
+                (np.stack([np.full((3, 2), np.nan), np.zeros((3, 2)), np.zeros((3, 2))]),),
+                [np.diag([0, 0, 1]) * [[[1]], [[0]], [[1]]], 0.0, 0.0],
             ),
             (
-                call(np.eye(2, 3) * [[[2.0], [0.0]], [[4.0], [2.0]]]),
-                (np.stack([np.full((2, 3), np.nan), np.zeros((2, 3))]),),
-                [0.0, 0.0, np.diag([0, 0, 1])],
+                call(np.eye(2, 3) * [[[2.0], [0.0]], [[2.0], [0.0]], [[4.0], [2.0]]]),
+                (np.stack([np.full((2, 3), np.nan), np.zeros((2, 3)), np.zeros((2, 3))]),),
+                [0.0, 0.0, np.diag([0, 0, 1]) * [[[1]], [[0]], [[1]]]],
             ),
             (
                 call(np.eye(3, 2) * [2.0, 0.0], full_matrices=False),
@@ -372,8 +402,10 @@ def svd_vjp(g: Any, y: Any, _a: Any, *, _full_matrices: bool = True) -> Any:
             call((3, 2), compute_uv=False),
             call((2, 2, 3), compute_uv=False),
         ),
-        # What is drawn isn't Hermitian.
-        examples=((call(np.diag([2.0, -3.0]), compute_uv=False, hermitian=True), (np.diag([1.0, -1.0]),)),),
+        # What is drawn isn't Hermitian; read is the lower triangle.
+        examples=(
+            (call(np.array([[2.0, 9.0], [0.0, -3.0]]), compute_uv=False, hermitian=True), (np.diag([1.0, -1.0]),)),
+        ),
         analytic=False,
     ),
     note="of vectors nan where singular values repeat, and where the loss depends on the basis of a complement",

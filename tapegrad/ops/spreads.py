@@ -16,9 +16,9 @@ from tapegrad.shapes import conj, restore_axes, select, sum_axes, unbroadcast
 SPREADS = (
     *SHAPES,
     call((2, 3), ddof=1),
-    call((2, 4), axis=1, ddof=1.5, keepdims=True),
+    call((2, 4), axis=1, ddof=3.5, keepdims=True),
     call((2, 3), where=MASK),
-    call((3, 3), axis=1, where=ROW, ddof=1),
+    call((3, 3), axis=1, where=ROW, ddof=1.5),
     call((0, 3), axis=1),
 )
 # By keyword alone: what the primitives below get as a second operand, or as ddof.
@@ -104,8 +104,10 @@ def _spread_cases(note: str = "", examples: Any = ()) -> Cases:
     given = (
         call([(2, 3), (2, 1)], axis=1),
         call([(2, 3), ()], ddof=1),
+        call([(1, 3), (2, 1)], axis=1),
         call([(2, 3), (1, 3)], axis=0, keepdims=True, where=MASK),
         call([(2, 3)], axis=-1, dtype=np.complex128),
+        call([(2, 3), (2, 1)], axis=-1, dtype=np.complex128),
     )
     return Cases(domain=POSITIVE, calls=own + given, examples=examples, analytic=False, note=note)
 
@@ -154,14 +156,26 @@ def variance_vjp(
     return _along(scale, d, _y, operands, where)
 
 
-_BESIDE_A_STILL_ONE = tuple(
+_BESIDE_A_STILL_ONE = (
+    *(
+        (
+            call([np.array([row, [-2.0, -1.0, 3.0]])], axis=1),
+            (np.array([[bar] * 3, [-2, -1, 3]]) / 42**0.5,),
+            np.array([cotangent, 1]),
+        )
+        # Equal numbers whose mean is another; a cotangent of 0, which counts for nothing, also of what isn't finite.
+        for row, cotangent, bar in (
+            ([1.0, 1.0, 1.0], 1.0, 0.0),
+            ([0.1, 0.1, 0.1], 1.0, 0.0),
+            ([np.inf, 1.0, 1.0], 0.0, 0.0),
+            ([np.inf, 1.0, 1.0], 1.0, np.nan),
+        )
+    ),
     (
-        call([np.array([row, [1.0, 2.0, 6.0]])], axis=1),
-        (np.array([[0, 0, 0], [-2, -1, 3]]) / 42**0.5,),
-        np.array([cotangent, 1]),
-    )
-    # A cotangent of 0 counts for nothing, also of what isn't finite.
-    for row, cotangent in (([1.0, 1.0, 1.0], 1.0), ([np.inf, 1.0, 1.0], 0.0))
+        call([np.array([[1.0, 1.0], [1.0, 3.0]]), np.array([[1.0], [1.0]])], axis=1),
+        (np.array([[0, 0], [0, 0.5**0.5]]), np.array([[0], [-(0.5**0.5)]])),
+    ),
+    (call([np.array([0.1, 0.1, 0.1, 7.0, -7.0])], where=np.array([True] * 3 + [False] * 2)), (np.zeros(5),)),
 )
 
 

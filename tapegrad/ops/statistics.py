@@ -106,9 +106,9 @@ def scatter(x: Any) -> Any:
     scatter,
     cases=Cases(
         calls=(call((2, 3)), call((1, 4)), call((3, 2))),
-        # Missing data that counts, and that counts for nothing.
+        # Missing data that counts, for its own variance alone, and that counts for nothing.
         examples=(
-            (call(np.array([[1.0, 3.0], [np.nan, 2.0]])), (np.full((2, 2), np.nan),)),
+            (call(np.array([[1.0, 3.0], [np.nan, 2.0]])), (np.full((2, 2), np.nan),), np.diag([0, 1])),
             (
                 call(np.array([[1.0, 3.0], [np.nan, 2.0], [2.0, 4.0]])),
                 (np.array([[-4.0, 4.0], [0.0, 0.0], [-8.0, 8.0]]),),

@@ -94,7 +94,7 @@ def _add_windows(out: Any, g: Any) -> None:
             # More than a cache holds, cut along each kind of axis.
             call((180, 190), shape=(369,), window_shape=190),
             call((190, 180), shape=(369,), window_shape=180),
-            call((2, 100, 14, 13), shape=(2, 100, 26), window_shape=13, axis=2),
+            call((2, 1, 100, 14, 13), shape=(2, 1, 100, 26), window_shape=13, axis=3),
             call((2, 3), shape=(2, 3), window_shape=(), axis=()),
         )
     ),

@@ -63,12 +63,22 @@ STATEMENTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("ops.grids _weighted_sum", "if axis == 0 and g.ndim <= 2:"),
         ("ops.selecting _share", "if type(picked) is np.ndarray and type(both) is np.ndarray and not both.any():"),
         ("ops.windows _add_windows", "half = g.shape[cut] // 2"),
+        ("ops.contractions _left", "return (_rows(G) @ mH(B)).reshape(A.shape)"),
+        ("ops.contractions _left", "if A.ndim == 2:"),
+        ("ops.contractions dot_vjp", "if a.ndim <= 2 and b.ndim <= 2:"),
+        ("ops.einsum contract", 'if len(operands) == 2 and optimize is False and dtype is None and order == "K":'),
+        ("ops.einsum contract", "plan = matmul_plan(subscripts, a.shape, b.shape)"),
+        ("ops.einsum contract_vjp", "search = optimize is not False"),
+        ("ops.products _spread", "if len(shape) == 1 and g.ndim:"),
+        ("nn.conv conv2d_input", "margin = [d * (k - 1) - p for k, p, d in zip(over.kernel, over.padding, over.dilation, strict=True)]"),
     ),
     "it is the border between two forms that are both right to rounding beside it": (
         ("ops.elementwise sinc_slope", "near = np.absolute(x) < 0.3"),
         ("ops.special _hurwitz", "near = z.real <= 15"),
         ("ops.special log_ratio", "near = np.absolute(x - y) < 0.5 * np.absolute(y)"),
         ("ops.special repeated_erfcx", "far = x >= 2"),
+        ("ops.bessel bessel_over_power", "near = size < FAR"),
+        ("ops.slopes _sech", "e = np.exp(np.where(np.real(x) < 0, x, -x))  # The cosine would overflow to inf + inf j, and 1 / that is nan."),
     ),
     "it is the border between what counts as rounding and what doesn't, and cases lie far from it on either side": (
         ("ops.decompositions qr_vjp", "largest = np.max(size, axis=(-2, -1), initial=0)[..., None, None]"),
@@ -96,6 +106,12 @@ STATEMENTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("nn.loss _in_range", "if largest < classes and (ignore_index is None or not 0 <= ignore_index < classes):"),
         ("nn.loss _in_range", "wrong = np.flatnonzero((labels < 0) | (labels >= classes))"),
         ("nn.loss _labelled", 'labels = _integers("cross_entropy", "target", target, shape[:1] + shape[2:] if len(shape) > 1 else (), shape)'),
+        ("nn.conv conv2d_weight", '_fits("conv2d_weight", g.shape, (x.shape[0], w_shape[0], *over.grid))'),
+        ("nn.windows windows", 'gaps = pair(call, "dilation", dilation, 1)'),
+        ("nn.windows windows", 'pads = pair(call, "padding", padding, 0)'),
+        ("nn.windows windows", 'steps = pair(call, "stride", stride, 1)'),
+        ("nn.conv conv2d_input", '_fits("conv2d_input", g.shape, (x_shape[0], w.shape[0], *over.grid))'),
+        ("nn.loss _labelled", '_known("cross_entropy", reduction)'),
     ),
     "it says whether anything counts, which only the value tells; tests/nn/test_nn_loss.py has the mean of nothing": (
         ("nn.loss _labelled", 'return _Labelled(labels, scale, scale, None, scale, None, reduction != "mean" or labels.size > 0)'),
@@ -103,6 +119,7 @@ STATEMENTS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "it is felt at the second order alone, at points where no case can be; tests/ops has them": (
         ("ops.cumulative _pull_products", "x = np.where(live | np.isfinite(x), x, 0)"),
+        ("ops.cumulative _pull_products", "live = _sums_to_come((g != 0).astype(np.intp), axis) > 0"),
         ("ops.elementwise _gap", "return np.where((a == b) & np.isinf(a), 0, gap)"),
         ("ops.elementwise power_slope", "return b * np.where((a == 0) & (b == 0), 1, a) ** (b - 1)"),
     ),
@@ -125,6 +142,7 @@ STATEMENTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("nn.conv _tiles", "line = over.grid[1] * kh * kw * channels * x.itemsize"),
         ("nn.conv _tiles", "one = some.stop - some.start == 1"),
         ("nn.conv conv2d_input", "if over.stride == (1, 1) and min(margin) >= 0 and w.shape[0] <= WIDE * x_shape[1]:"),
+        ("nn.conv _tiles", "for lines in _blocks(over.grid[0], line) if one else (slice(0, over.grid[0]),):"),
     ),
     "it says how many terms of a series are summed, and more than are needed do no harm": (
         ("ops.bessel _series", "bound += term"),
@@ -138,6 +156,7 @@ STATEMENTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("ops.bessel _series", "y = np.full_like(size, 1.0)"),
         ("ops.special repeated_erfcx", "for k in reversed(range(n + 60)):"),
         ("ops.special repeated_erfcx", "quotient, product = 0 * z, np.ones_like(z)"),
+        ("ops.special _hurwitz", "for _ in range(2016):"),
     ),
     "it is met by a longdouble alone, which no check draws": (
         ("ops.slopes degree", 'return (np.arccos(np.longdouble(-1)) if like.dtype.char in "gG" else math.pi) / 180'),
@@ -160,6 +179,19 @@ STATEMENTS: dict[str, tuple[tuple[str, str], ...]] = {
     "the ends are taken out of more elements than tell on them": (
         ("ops.sampling ungradient", "part(out, None, 3, axis)[...] = part(_ungradient(part(g, None, 7, axis), axis, edge_order) * factor, None, 3, axis)"),
         ("ops.sampling ungradient", "part(out, -3, None, axis)[...] = part("),
+    ),
+    "one nan makes a whole matrix nan, in the products that follow": (
+        ("ops.spectra _pairs", "return used[..., :, None] | used[..., None, :]"),
+    ),
+    "it is for integers and lists, which don't record; tests/nn has them": (
+        ("nn.activation _floating", "x = np.asarray(x)"),
+        ("nn.activation softmax", 'x = _floating(_real("softmax", x))'),
+        ("nn.pool avg_pool2d_output", "x = np.asarray(x)"),
+        ("nn.activation _real", "x = np.asarray(x)"),
+    ),
+    "the result is one of its own where a view would do for the engine; tests of the function have it": (
+        ("nn.pool _combined", 'return out.copy("K") if over.kernel == (1, 1) else out'),
+        ("ops.windows windows_added", "return g if axes else g.copy()"),
     ),
 }  # fmt: skip
 
@@ -186,21 +218,11 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.elementwise exponent_slope | mistaken operand | y in y.dtype -> a #3',
         'ops.elementwise np.deg2rad[0] | mistaken operand | _x in degree(_x) -> y',
         'ops.elementwise np.log10[0] | mistaken operand | x in logarithm(10, x) -> y',
-        'ops.fft fft_vjp | mistaken operand | _a in _a.shape -> y',
-        'ops.fft ihfft_vjp | mistaken operand | _a in _a.shape -> y',
         'ops.interpolation interpolated_vjp | mistaken operand | xp in xp.shape -> fp',
         'ops.interpolation interpolated_vjp | mistaken operand | xp in xp.shape -> fp #2',
-        'ops.linalg cut_off_pull_vjp | mistaken operand | a in a.shape -> y',
-        'ops.linalg cut_off_pull_vjp | mistaken operand | a in np.where(np.ones(a.shape, bool), np.nan, a) -> y',
         'ops.linalg pinv_vjp | mistaken operand | a in a.shape -> y',
         'ops.linalg pinv_vjp | number | -1 -> 0',
-        'ops.methods_of_ufuncs _ignoring_nan_vjp | mistaken operand | array in array.dtype -> y',
         'ops.methods_of_ufuncs _ignoring_nan_vjp | mistaken operand | array in array.shape -> y #2',
-        'ops.methods_of_ufuncs _ignoring_nan_vjp | mistaken operand | y in y.dtype -> array',
-        'ops.methods_of_ufuncs _ignoring_nan_vjp | mistaken operand | y in y.dtype -> array #2',
-        'ops.methods_of_ufuncs add_reduceat_vjp | mistaken operand | _array in _array.ndim -> indices',
-        'ops.methods_of_ufuncs add_reduceat_vjp | mistaken operand | _array in _array.shape -> indices #3',
-        'ops.methods_of_ufuncs add_reduceat_vjp | mistaken operand | _array in _array.shape -> indices #4',
         'ops.missing nanextremum_vjp | mistaken operand | a in a.shape -> y #2',
         'ops.missing nanextremum_vjp | mistaken operand | y in y.dtype -> a',
         'ops.picking compress_vjp | mistaken operand | condition in condition.dtype -> a',
@@ -218,13 +240,24 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.spectra eigh_vjp | number | -2 -> -1',
         'ops.spectra eigh_vjp | number | -2 -> -1 #2',
         'shapes cast_vjp | mistaken operand | _a in _a.dtype -> y',
+        'ops.determinants _reliable_inverse | number | -1 -> -2',
+        'ops.determinants _trace | number | -1 -> -2',
+        'ops.linalg cut_off_pull_vjp | mistaken operand | a in np.full_like(a, np.nan) -> y',
+        'ops.linalg pinv_vjp | number | -1 -> -2',
+        'ops.linalg pinv_vjp | number | 1 -> 0',
+        'ops.elementwise np.log2[0] | mistaken operand | x in logarithm(2, x) -> y',
+        'ops.slopes np.logaddexp2 (share2)[0] | mistaken operand | gap in logarithm(2, gap) -> y',
+        'ops.slopes arcsinh_slope | mistaken operand | x in x.dtype -> y',
+        'ops.elementwise np.exp2[0] | mistaken operand | y in logarithm(2, y) -> x',
+        'ops.slopes tan_slope | mistaken operand | y in y.dtype -> x',
+        'ops.elementwise np.rad2deg[0] | mistaken operand | _x in degree(_x) -> y',
     ),
     "nan has no sign, and 0 none that counts": (
         'ops.decompositions qr_vjp | operator | mH(np.linalg.solve(np.where(singular, eye, u), mH(left))) + loose -> mH(np.linalg.solve(np.where(singular, eye, u), mH(left))) - loose',
         'ops.decompositions without_complement | sign | return (g1 - q2 @ (mH(g2) @ q1), q1, np.where(felt, np.nan, 0)[..., None, None]) -> return (g1 - q2 @ (mH(g2) @ q1), q1, -np.where(felt, np.nan, 0)[..., None, None])',
-        'ops.linalg cut_off_pull_vjp | sign | lambda: np.where(np.ones(a.shape, bool), np.nan, a) -> lambda: -np.where(np.ones(a.shape, bool), np.nan, a)',
         'ops.spectra svd_vjp | operator | left @ mH(v) + loose_v -> left @ mH(v) - loose_v',
         'ops.spectra svd_vjp | operator | u @ core + loose_u -> u @ core - loose_u',
+        'ops.linalg cut_off_pull_vjp | sign | lambda: np.full_like(a, np.nan) -> lambda: -np.full_like(a, np.nan)',
     ),
     "only the diagonal is read, where a row and a column meet": (
         'ops.determinants minors_along | axis | along[..., :, None] -> along[..., None, :]',
@@ -254,17 +287,10 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.elementwise sinc_slope | number | 1 -> 2',
         'ops.interpolation interpolated_vjp | number | 1 -> 2 #4',
         'ops.linalg cut_off_pull | number | 1 -> 2 #3',
-        'ops.norms euclidean_vjp | number | 1 -> 2',
-        'ops.norms p_norm_vjp | number | 1 -> 2 #2',
-        'ops.norms p_norm_vjp | number | 1 -> 2 #3',
-        'ops.polynomial roots_vjp | number | 1 -> 2',
-        'ops.reductions divided | number | 1 -> 2',
         'ops.special over | number | 1 -> 2',
-        'ops.spectra quotient | number | 1 -> 2',
         'ops.spreads deviation_vjp | number | 1 -> 2 #2',
         'ops.borders _mean_adjoint | max dropped | max(len(places), 1) -> len(places)',
         'ops.borders _mean_adjoint | number | 1 -> 0',
-        'ops.borders _mean_adjoint | number | 1 -> 2',
         'ops.interpolation interpolated_vjp | branch taken everywhere | np.where(void, 1, run) -> run',
         'ops.interpolation interpolated_vjp | number | 1 -> 0 #6',
         'ops.interpolation interpolated_vjp | statement dropped | run = np.where(void, 1, run) -> pass',
@@ -279,12 +305,18 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.grids _share | other function | g.real -> g.imag #3',
     ),
     "the operands commute": (
+        "ops.convolution correlate_vjp | operands exchanged | np.convolve(g, v, 'full' if kind == 'v' and n >= m else 'valid') -> np.convolve(v, g, 'full' if kind == 'v' and n >= m else 'valid')",
         'ops.elementwise arctan2_slope | operands exchanged | far(a, b) -> far(b, a)',
         'ops.polynomial _moments | operands exchanged | np.dot(power.reshape(-1), g.reshape(-1)) -> np.dot(g.reshape(-1), power.reshape(-1))',
         'ops.polynomial characteristic_vjp | operands exchanged | a @ adjugate -> adjugate @ a',
         'ops.special betainc_slope | operands exchanged | S.betaln(a, b) -> S.betaln(b, a)',
         'ops.special scipy.special.hyp2f1[0] | operands exchanged | S.hyp2f1(a + 1, b + 1, c + 1, z) -> S.hyp2f1(b + 1, a + 1, c + 1, z)',
         'ops.slopes _cosine_by_a | operands exchanged | far(a, b) -> far(b, a)',
+        'ops.products _spread | operands exchanged | np.tensordot(g, x, axes=(every, every)) -> np.tensordot(x, g, axes=(every, every))',
+        'nn.pool _folded | operands exchanged | ufunc(slices[0], slices[1]) -> ufunc(slices[1], slices[0])',
+        'ops.slopes np.hypot (cosine)[1] | operands exchanged | far(a, b) -> far(b, a)',
+        'ops.special scipy.special.ellipe[0] | operands exchanged | S.hyp2f1(0.5, 1.5, 2.0, m) -> S.hyp2f1(1.5, 0.5, 2.0, m)',
+        'ops.slopes cosine | operands exchanged | far(a, b) -> far(b, a)',
     ),
     "the general form gives the same": (
         'ops.contractions matmul_vjp | number | 1 -> 2 #3',
@@ -297,7 +329,6 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.methods_of_ufuncs _places | number | 0 -> 1',
         'ops.picking chosen_vjp | operands exchanged | np.clip(numbers, 0, len(choices) - 1) -> np.clip(0, numbers, len(choices) - 1)',
         'ops.repeating repeat_vjp | number | 1 -> 0',
-        'ops.repeating repeat_vjp | number | 1 -> 2',
         'ops.sorting put_back | number | 1 -> 0',
         'ops.differences differences_vjp | comparison | n <= _a.shape[axis] -> n < _a.shape[axis]',
         'ops.histograms from_bins | comparison | beyond > 0 -> beyond >= 0',
@@ -305,6 +336,13 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.picking compress_vjp | comparison | mask.shape[0] < shape[axis] -> mask.shape[0] <= shape[axis]',
         'ops.picking take_vjp | operands exchanged | np.clip(indices, 0, shape[axis] - 1) -> np.clip(0, indices, shape[axis] - 1)',
         'ops.sampling trapezoid_by_places_vjp | number | 2 -> 1',
+        "ops.einsum _contracted_without | join dropped | ''.join(dict.fromkeys(term)) -> dict.fromkeys(term)",
+        'ops.decompositions qr_vjp | comparison | n > m -> n >= m',
+        'ops.decompositions qr_vjp | comparison | n > m -> n >= m #2',
+        'ops.reductions extremum_vjp | mistaken operand | y in np.isnan(y) -> a',
+        'ops.reductions extremum_vjp | isnan dropped | np.isnan(y) -> y',
+        'nn.loss _rows | comparison | logits.ndim > 2 -> logits.ndim >= 2',
+        'nn.loss _rows | number | 2 -> 1',
     ),
     "what it is handed to doesn't read it": (
         'ops.contractions dot_vjp | mistaken operand | _y in matmul_vjp(g, _y, a, b) -> a',
@@ -314,6 +352,8 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.missing nanmean_vjp | mistaken operand | _y in mean_vjp(g, _y, a, axis=axis, keepdims=_kept(keepdims), where=_present(a, where)) -> a',
         'ops.missing nanprod_vjp | mistaken operand | _y in prod_vjp(g, _y, a, axis=axis, dtype=dtype, keepdims=_kept(keepdims), initial=initial, where=present) -> a',
         'ops.missing nansum_vjp | mistaken operand | _y in sum_vjp(g, _y, a, axis=axis, keepdims=_kept(keepdims), where=_present(a, where)) -> a',
+        'ops.contractions dot_vjp | mistaken operand | _y in tensordot_vjp(g, _y, a, b, axes=(-1, b.ndim - 2)) -> a',
+        'ops.elementwise np.arctan2[1] | mistaken operand | y in arctan2_slope(y, b, a) -> a',
     ),
     "both factors change their sign": (
         'ops.elementwise _tamed | sign | return np.where((g == 0) & ~np.isfinite(slope), 0, slope) -> return -np.where((g == 0) & ~np.isfinite(slope), 0, slope)',
@@ -321,6 +361,7 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
     ),
     "NumPy takes any negative length for the one that is left over": (
         'ops.cumulative _step_by_step | operands exchanged | n - 1 -> 1 - n',
+        'ops.methods_of_ufuncs multiply_outer_vjp | number | -1 -> -2',
         'ops.methods_of_ufuncs multiply_outer_vjp | number | -1 -> -2 #2',
         'nn.norm _across | number | -1 -> -2',
         'ops.borders _mean_adjoint | number | -1 -> -2',
@@ -339,6 +380,22 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.sampling gradient_by_places_vjp | number | -1 -> -2',
         'ops.sampling trapezoid_by_places_vjp | number | -1 -> -2',
         'ops.sampling trapezoid_by_places_vjp | operands exchanged | m - 1 -> 1 - m',
+        'nn.conv _sprayed | operands exchanged | n.stop - n.start -> n.start - n.stop #2',
+        'nn.loss _integers | number | -1 -> -2',
+        'nn.conv _sprayed | operands exchanged | n.stop - n.start -> n.start - n.stop',
+    ),
+    "of NumPy's numbers the same comes as of Python's, which are quicker": (
+        'ops.cumulative _step_by_step | tolist dropped | links.T.tolist() -> links.T',
+        'ops.cumulative _step_by_step | tolist dropped | rows.T.tolist() -> rows.T',
+    ),
+    "what it stands in for is multiplied by an exact 0": (
+        'ops.cumulative _step_by_step | number | 0 -> 1 #4',
+    ),
+    "NumPy takes a mode in capitals up to 2.2 alone, and warns; tests/ops/test_convolve.py has it": (
+        'ops.convolution _initial | lower dropped | str(mode)[0].lower() -> str(mode)[0]',
+    ),
+    "of an empty result the cotangent is 0 all the same": (
+        'ops.picking compress_vjp | mistaken operand | _a in _a.size -> y',
     ),
     "a copy is made for speed alone": (
         'ops.histograms binned | copy= dropped | sums[:n].astype(dtype, copy=False) -> sums[:n].astype(dtype)',
@@ -348,6 +405,8 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.joining concatenate_vjp | copy dropped | g.copy() -> g',
         'ops.joining concatenate_vjp | statement dropped | g = g.copy() -> pass',
         'ops.picking take_vjp | copy dropped | np.moveaxis(g, tuple(range(axis, axis + width)), tuple(range(width))).copy() -> np.moveaxis(g, tuple(range(axis, axis + width)), tuple(range(width)))',
+        'nn.conv _matrices | copy= dropped | by_group.astype(dtype, copy=False) -> by_group.astype(dtype)',
+        'nn.conv _matrices | number | False -> True',
     ),
     "beyond a bound the output is that bound, so that it compares as the bound does": (
         'ops.selecting np.clip (clip_from)[0] | mistaken operand | low in x < low -> y',
@@ -362,6 +421,7 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
     "of it only whether it is true is read": (
         'ops.inserting _is_single | sign | return not isinstance(obj, slice) and np.ndim(obj) == 0 -> return -(not isinstance(obj, slice) and np.ndim(obj) == 0)',
         "ops.selecting _is_mask | sign | return getattr(c, 'dtype', None) == np.bool_ -> return -(getattr(c, 'dtype', None) == np.bool_)",
+        'ops.spectra eig_vjp | used_columns dropped | used_columns(gw) -> gw',
     ),
     "a number and whether it differs from 0 select the same": (
         'ops.selecting np.where (where_of_three)[0] | branches exchanged | c if _is_mask(c) else c != 0 -> c != 0 if _is_mask(c) else c',
@@ -378,22 +438,35 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
     "of a single sample the last is the first": (
         'ops.interpolation interpolated_vjp | max dropped | max(n - 2, 0) -> n - 2',
     ),
+    "of operands of one length there is one product, of which either mode makes the same": (
+        'ops.convolution convolve_vjp | comparison | n < m -> n <= m',
+        'ops.convolution convolve_vjp | comparison | n >= m -> n > m',
+        'ops.convolution correlate_vjp | comparison | n < m -> n <= m',
+        'ops.convolution correlate_vjp | comparison | n >= m -> n > m #2',
+    ),
+    "what is of a lower degree than the divisor has no part in the quotient": (
+        'ops.polynomial quotient_of_vjp | other function | np.zeros_like -> np.ones_like',
+    ),
+    "of equal lengths it has returned before": (
+        'ops.fft fitted | comparison | present > n -> present >= n',
+    ),
     "any negative number would do": (
         'ops.inserting inserted_vjp | number | -1 -> -2',
     ),
     "no cotangent stands for zeros": (
         'ops.picking compress_vjp | cotangent dropped | return (None, np.zeros(_a.shape, g.dtype)) -> return (None, None)',
-    ),
-    "it is read for a longdouble alone, which no check draws": (
-        'ops.grids _share | dtype= dropped | np.linspace(0, 1, num, endpoint, dtype=np.result_type(g.real.dtype, np.float64)) -> np.linspace(0, 1, num, endpoint)',
+        'ops.determinants minors_along_vjp | cotangent dropped | return (e_bar, np.zeros_like(a)) -> return (e_bar, None)',
     ),
     "the engine brings each cotangent to its operand's dtype itself": (
         'shapes cast_vjp | cast dropped | cast(g, _a.dtype) -> g',
+        'ops.reductions divided | cast dropped | cast(g / np.where((g == 0) & (n == 0), math.inf, n), g.dtype) -> g / np.where((g == 0) & (n == 0), math.inf, n)',
     ),
     "what it stands in for is multiplied by a cotangent of 0": (
         'ops.cumulative _strong | number | 0 -> 1 #2',
         'ops.elementwise _tamed | number | 0 -> 1 #2',
         'ops.special ive_pullback | number | 0 -> 1 #2',
+        'ops.special ive_pullback | number | 0 -> 1 #4',
+        'ops.reductions strong_product | number | 0 -> 1 #2',
     ),
     "what comes of it isn't selected: it spares a warning at most": (
         'ops.bessel bessel_over_power | branch taken everywhere | np.where(near, FAR, size) -> size',
@@ -405,6 +478,13 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.special log_ratio | number | 0 -> 1',
         'ops.special repeated_erfcx | branch taken everywhere | np.where(far, x, 2) -> x',
         'ops.special repeated_erfcx | number | 2 -> 1 #6',
+        'ops.elementwise sinc_slope | number | 1 -> 0',
+        'ops.special log_ratio | branch taken everywhere | np.where(near, x - y, 0) -> x - y',
+        'ops.spreads deviation_vjp | branch taken everywhere | np.where(still, 1, conj(y)) -> conj(y)',
+        'ops.elementwise sinc_slope | branch taken everywhere | np.where(near, x, 0) -> x',
+        'ops.spreads deviation_vjp | number | 1 -> 0 #2',
+        'ops.special repeated_erfcx | number | 2 -> 3 #6',
+        'ops.missing nanextremum_vjp | number | 1 -> 0',
     ),
     "where one of the two is 0 the other is, or the quotient is": (
         'ops.elementwise sign_pullback | mistaken operand | x in x == 0 -> y',
@@ -412,8 +492,8 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
     ),
     "it is selected only where the two are equal": (
         'ops.methods_of_ufuncs _ignoring_nan_vjp | mistaken operand | y in np.isnan(y) -> array #2',
-        'ops.methods_of_ufuncs _ignoring_nan_vjp | mistaken operand | y in y == start -> array',
         'ops.reductions extremum_vjp | mistaken operand | y in y == start -> a',
+        'ops.missing nanextremum_vjp | mistaken operand | y in y == y.dtype.type(initial) -> a',
     ),
     "axes that were kept are restored once more, which does nothing": (
         'ops.missing nanextremum_vjp | _kept dropped | _kept(keepdims) -> keepdims',
@@ -423,18 +503,26 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         'ops.missing nanprod_vjp | _kept dropped | _kept(keepdims) -> keepdims',
         'ops.missing nansum_vjp | keepdims= dropped | sum_vjp(g, _y, a, axis=axis, keepdims=_kept(keepdims), where=_present(a, where)) -> sum_vjp(g, _y, a, axis=axis, where=_present(a, where))',
         'ops.missing nanvariance_vjp | keepdims= dropped | variance_vjp(g, _y, *both, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, where=present) -> variance_vjp(g, _y, *both, axis=axis, dtype=dtype, ddof=ddof, where=present)',
-        'ops.reductions prod_vjp | number | True -> False',
+        'ops.missing nandeviation_vjp | keepdims= dropped | deviation_vjp(g, y, *operands, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, where=present) -> deviation_vjp(g, y, *operands, axis=axis, dtype=dtype, ddof=ddof, where=present)',
+        'ops.missing nanprod_vjp | keepdims= dropped | prod_vjp(g, _y, a, axis=axis, dtype=dtype, keepdims=_kept(keepdims), initial=initial, where=present) -> prod_vjp(g, _y, a, axis=axis, dtype=dtype, initial=initial, where=present)',
+        'ops.missing nansum_vjp | _kept dropped | _kept(keepdims) -> keepdims',
     ),
     "it changes the rounding of a result alone": (
         'ops.elementwise np.fmod[0] | rint dropped | np.rint((a - y) / b) -> (a - y) / b',
         'ops.cumulative _pull_products | branches exchanged | x if x.dtype == y.dtype else cast(x, y.dtype) -> cast(x, y.dtype) if x.dtype == y.dtype else x',
         'ops.cumulative _pull_products | cast dropped | cast(x, y.dtype) -> x',
+        'ops.cumulative _pull_products | comparison | x.dtype == y.dtype -> x.dtype != y.dtype',
+        'ops.grids _share | result_type dropped | np.result_type(g.real.dtype, np.float64) -> g.real.dtype',
         'ops.missing _about_mean | branches exchanged | sum_axes(a, axis, keepdims=True) if dtype is None else np.sum(a, axis=axis, dtype=dtype, keepdims=True) -> np.sum(a, axis=axis, dtype=dtype, keepdims=True) if dtype is None else sum_axes(a, axis, keepdims=True)',
         'ops.missing _about_mean | dtype= dropped | np.sum(a, axis=axis, dtype=dtype, keepdims=True) -> np.sum(a, axis=axis, keepdims=True)',
         'ops.missing nandeviation_vjp | dtype= dropped | deviation_vjp(g, y, *operands, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, where=present) -> deviation_vjp(g, y, *operands, axis=axis, ddof=ddof, keepdims=keepdims, where=present)',
         'ops.missing nanprod_vjp | dtype= dropped | prod_vjp(g, _y, a, axis=axis, dtype=dtype, keepdims=_kept(keepdims), initial=initial, where=present) -> prod_vjp(g, _y, a, axis=axis, keepdims=_kept(keepdims), initial=initial, where=present)',
         'ops.spreads _deviations | comparison | dtype is None -> dtype is not None',
+        'ops.polynomial vander_vjp | dtype= dropped | np.arange(1, y.shape[1], dtype=y.dtype) -> np.arange(1, y.shape[1])',
         'ops.spreads _deviations | dtype= dropped | np.sum(a, axis=axis, dtype=dtype, keepdims=True, where=where) -> np.sum(a, axis=axis, keepdims=True, where=where)',
+        "ops.products _crossed | condition negated | if x.dtype.kind == y.dtype.kind == 'f':\n    return np.cross(x, y) -> if not x.dtype.kind == y.dtype.kind == 'f':\n    return np.cross(x, y)",
+        'ops.missing _about_mean | comparison | dtype is None -> dtype is not None',
+        'ops.slopes hypot_slope | branches exchanged | a / np.where(y == 0, math.inf, y) if isinstance(y, (np.ndarray, np.generic)) else cosine(a, b) -> cosine(a, b) if isinstance(y, (np.ndarray, np.generic)) else a / np.where(y == 0, math.inf, y)',
     ),
     "the first step has nothing before it": (
         'ops.cumulative _step_by_step | number | 0.0 -> 1.0',
@@ -450,6 +538,68 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
     "where the real part is 0 either side will do": (
         'ops.slopes _sech | comparison | np.real(x) < 0 -> np.real(x) <= 0',
         'ops.slopes _sech | real dropped | np.real(x) -> x',
+    ),
+    "it says which of two ways to the same result is quicker": (
+        "ops.einsum _contracted_without | optimize= dropped | contract([g, *(conj(operands[j]) for j in others)], subscripts=','.join([output, *(terms[j] for j in others)]) + '->' + kept, optimize=search) -> contract([g, *(conj(operands[j]) for j in others)], subscripts=','.join([output, *(terms[j] for j in others)]) + '->' + kept)",
+        'ops.einsum _contracted_without | number | 1 -> 0 #2',
+    ),
+    "it is met by vectors of two alone, of which NumPy warns since 2.0; tests/ops/test_linalg.py has them": (
+        'ops.products cross_vjp | off by one | :like.shape[-1] -> :like.shape[-1] + 1',
+        'ops.products cross_vjp | _of_three dropped | _of_three(A) -> A',
+        'ops.products cross_vjp | _of_three dropped | _of_three(B) -> B',
+    ),
+    "a result without axes is a scalar, as NumPy's is: tests/ops/test_einsum.py has it": (
+        'ops.einsum contract | branches exchanged | y if y.ndim else y[()] -> y[()] if y.ndim else y',
+    ),
+    "complex numbers compare by their real parts, and that of a rank is real": (
+        'ops.linalg pinv_pull | real dropped | np.real(np.sum(y * a.swapaxes(-1, -2), axis=(-2, -1))) -> np.sum(y * a.swapaxes(-1, -2), axis=(-2, -1))',
+    ),
+    "what it divides is 0 wherever it is selected": (
+        'ops.linalg cut_off_pull | number | 1 -> 2 #2',
+        'ops.linalg cut_off_pull | number | 1 -> 2 #4',
+    ),
+    "the matrix is symmetric": (
+        'ops.determinants minors_along | number | -1 -> -2 #4',
+    ),
+    "the element is real, and stays so": (
+        'ops.spectra pinned | real dropped | np.real(pivot) -> pivot',
+    ),
+    "it is for integers and lists, which don't record; tests/nn has them": (
+        'nn.activation _floating | astype dropped | x.astype(np.float64) -> np.float64',
+        'nn.activation sigmoid | _floating dropped | _floating(x) -> x',
+        'nn.pool _lowest | other function | np.iinfo(dtype).min -> np.iinfo(dtype).max',
+        'nn.pool _lowest | iinfo dropped | np.iinfo(dtype) -> dtype',
+    ),
+    "it decides the dtype of the value alone, which tests/nn/test_nn_pool.py has": (
+        "nn.pool _divided | comparison | sums.dtype.kind in 'fc' -> sums.dtype.kind not in 'fc'",
+        'nn.pool _divided | statement dropped | divisor = divisor.astype(sums.real.dtype) -> pass',
+    ),
+    "a window without an element of the image lies in the padding, which is cut off, whatever its switch is": (
+        'nn.pool max_pool2d_switches | number | 1 -> 0 #3',
+        'nn.pool max_pool2d_taken | number | 0 -> 1',
+    ),
+    "it saves memory alone": (
+        'nn.pool max_pool2d_switches | dtype= dropped | np.full_like(y, none, dtype=np.min_scalar_type(none)) -> np.full_like(y, none)',
+        'ops.reductions strong_product | out= dropped | np.multiply(g, slope, out=slope) -> np.multiply(g, slope)',
+    ),
+    "NumPy warns of it, which no check lets pass; tests/ops/test_spreads.py has it": (
+        'ops.spreads _degrees | max dropped | max(n - ddof, 0) -> n - ddof',
+        'ops.reductions divided | comparison | g == 0 -> g != 0',
+        'ops.reductions divided | operand dropped | (g == 0) & (n == 0) -> n == 0',
+        'ops.reductions divided | number | 0 -> 1 #2',
+        'ops.reductions divided | branch taken everywhere | np.where((g == 0) & (n == 0), math.inf, n) -> n',
+        'ops.spreads _degrees | maximum dropped | np.maximum(n - ddof, 0) -> n - ddof',
+    ),
+    "where one of the two is nan the other is as well, and so is their difference": (
+        'ops.special ive_pullback | operand dropped | (g == 0) & ~np.isfinite(size) -> ~np.isfinite(size)',
+        'ops.special ive_pullback | operand dropped | (g == 0) & ~np.isfinite(slope) -> ~np.isfinite(slope)',
+    ),
+    "an operand whose slope is asked for is recorded where the output is": (
+        'ops.slopes hypot_slope | mistaken operand | y in isinstance(y, (np.ndarray, np.generic)) -> a',
+    ),
+    "of either only the sign is read, and that is the same": (
+        'ops.elementwise np.copysign[0] | mistaken operand | b in np.copysign(1, b) -> y',
+        'nn.activation tapegrad.nn.activation.relu[0] | mistaken operand | y in y <= 0 -> x',
     ),
 }  # fmt: skip
 

@@ -63,9 +63,12 @@ def test_sigmoid_is_right_far_out():
     np.testing.assert_allclose(gradient(sigmoid, x), [0, math.exp(-40), 0.25, 0, 0], rtol=1e-15)
 
 
-def test_sigmoid_of_integers_is_float64():
-    assert sigmoid(np.array([0, 1], np.uint8)).dtype == np.float64
-    np.testing.assert_array_equal(sigmoid(np.array([2], np.uint8)), sigmoid(np.array([2.0])))
+@pytest.mark.parametrize("f", [sigmoid, softplus, lambda x: softmax(x, 0), lambda x: log_softmax(x, 0)])
+def test_of_integers_the_result_is_float64(f):
+    y = f(np.array([1, 2], np.uint8))
+    assert y.dtype == np.float64
+    np.testing.assert_array_equal(y, f(np.array([1.0, 2.0])))
+    np.testing.assert_array_equal(y, f([1, 2]))
 
 
 def test_softplus_is_right_far_out():

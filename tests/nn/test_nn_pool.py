@@ -148,6 +148,11 @@ def test_integers_have_a_maximum_of_their_own_kind():
     np.testing.assert_array_equal(max_pool2d(x, 2, padding=1), [[[[-1, -2], [-4, -5]]]])
 
 
+def test_images_may_be_lists():
+    assert max_pool2d([[[[1.0, 2.0], [3.0, 6.0]]]], 2).item() == 6
+    assert avg_pool2d([[[[1.0, 2.0], [3.0, 6.0]]]], 2).item() == 3
+
+
 @pytest.mark.parametrize("pool", [max_pool2d, avg_pool2d])
 def test_a_kernel_of_one_element_gives_a_copy(pool):
     x = np.arange(4.0).reshape(1, 1, 2, 2)

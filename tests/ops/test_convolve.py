@@ -50,6 +50,14 @@ def test_a_mode_may_be_given_by_number() -> None:
         np.testing.assert_array_equal(*gradients)
 
 
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) >= "2.3.0", reason="NumPy takes whole names alone")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_mode_is_known_by_its_first_letter() -> None:
+    a, v = tg.tensor(np.arange(1.0, 5.0)), np.array([1.0, -2.0])
+    np.sum(np.convolve(a, v, "Same")).backward()
+    np.testing.assert_array_equal(a.grad, [-1.0, -1.0, -1.0, 1.0])
+
+
 def test_missing_data_that_is_masked_later_spoils_nothing() -> None:
     a, v = tg.tensor([1.0, 2.0, np.nan, 4.0, 5.0, 6.0]), tg.tensor([1.0, -1.0])
     y = np.convolve(a, v, "valid")

@@ -147,6 +147,11 @@ def test_large_contractions_go_by_products_of_matrices_to_the_same_value(case: A
     assert given.dtype == expected.dtype
 
 
+def test_large_contractions_lie_in_memory_as_is_asked() -> None:
+    y = np.einsum("ij,jk->ik", tg.tensor(np.ones((20, 30))), np.ones((30, 25)), order="F")
+    assert y.numpy().flags.f_contiguous
+
+
 @pytest.mark.parametrize(
     "case",
     [

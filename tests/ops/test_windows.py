@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad.ops.windows import windows_added
 
 windows = np.lib.stride_tricks.sliding_window_view
 
@@ -28,3 +29,8 @@ def test_every_window_is_added_where_it_lies(shape: Any, window: Any, axis: Any)
     x = tg.tensor(a)
     windows(x, window, axis).backward(g)
     np.testing.assert_array_equal(x.grad, expected.reshape(shape))
+
+
+def test_what_no_window_was_taken_of_is_added_to_an_array_of_its_own() -> None:
+    g = np.ones((2, 3))
+    assert not np.shares_memory(g, windows_added(g, (2, 3), (), ()))
