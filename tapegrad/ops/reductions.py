@@ -247,7 +247,10 @@ def products_of_others(x: Any) -> Any:
             # A cotangent of 0 counts for nothing, also where the product of the others is infinite.
             (call(np.array([[math.inf, 2]] * 2), axis=1), (np.array([[0.0, 0.0], [2.0, math.inf]]),), np.arange(2.0)),
             # Products that a float32 doesn't hold.
-            (call(np.float32([1e30, 1e-30, 1e30, 1e-30]), dtype=np.float64), (np.array([1e-30, 1e30, 1e-30, 1e30]),)),
+            (
+                call(np.array([1e30, 1e-30, 1e30, 1e-30], np.float32), dtype=np.float64),
+                (np.array([1e-30, 1e30, 1e-30, 1e30]),),
+            ),
         ),
         note="exact at zeros, at every order",
     ),

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from tapegrad.kinds import Elementwise, Known
 from tapegrad.testing import rules
 
-from .planting import Mutant, live, own_name
+from .planting import Mutant, files_of, live, own_name
 from .trials import jobs, lines_of, run, source_of
 
 LIMIT = 3.0  # seconds for one check, and twenty times what the right rule takes: more is a hang
@@ -119,6 +119,7 @@ class Checks:
 
     def __init__(self, knowns: Sequence[Known], found: Iterable[tuple[Reach, list[tuple[str, str]]]]) -> None:
         self.knowns = knowns
+        self._files = [files_of(known) for known in knowns]
         self._by_line: dict[tuple[str, str], list[Reach]] = {}
         self._by_known: dict[str, list[Reach]] = {}
         for reach, lines in found:
@@ -132,17 +133,17 @@ class Checks:
             return sorted(self._by_known[mutant.module], key=_promise)
         file = mutant.module.removeprefix("tapegrad.").replace(".", "/") + ".py"
         found = {(r.known, r.number): r for line in mutant.lines for r in self._by_line.get((file, line), ())}.values()
-        return _turn_by_turn(found)
+        return self._turn_by_turn(found, file)
 
-
-def _turn_by_turn(reached: Iterable[Reach]) -> list[Reach]:
-    """The most promising check of each function, then the second of each, and so on."""
-    ranks: dict[int, int] = {}
-    ranked = []
-    for reach in sorted(reached, key=_promise):
-        rank = ranks[reach.known] = ranks.get(reach.known, -1) + 1
-        ranked.append((rank, _promise(reach), reach))
-    return [reach for _rank, _promise, reach in sorted(ranked, key=lambda r: r[:2])]
+    def _turn_by_turn(self, reached: Iterable[Reach], file: str) -> list[Reach]:
+        """The most promising check of each function, then the second of each, and so on; first of those of the file."""
+        ranks: dict[int, int] = {}
+        ranked = []
+        for reach in sorted(reached, key=_promise):
+            rank = ranks[reach.known] = ranks.get(reach.known, -1) + 1
+            elsewhere = file not in self._files[reach.known]
+            ranked.append((elsewhere, rank, _promise(reach), reach))
+        return [reach for *_, reach in sorted(ranked, key=lambda r: r[:3])]
 
 
 def _promise(reach: Reach) -> float:
