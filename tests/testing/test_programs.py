@@ -212,6 +212,13 @@ def test_another_number_of_entries_nearby_is_no_crash() -> None:
     assert judge(trimmed).kind == "undecided"
 
 
+def test_another_shape_nearby_is_no_crash() -> None:
+    def branching(x: Any, y: Any) -> Any:
+        return np.cos(x) if np.sum(y) > 0.75 else y * 2.0
+
+    check_function(branching, np.array([[-1.0, -2.0, -2.0]]), np.array([0.42, -0.87, 1.18]))
+
+
 def test_a_program_that_raises_is_a_crash() -> None:
     found = judge(text("v0 = np.sin(x0)\nv1 = np.asarray(v0, like=None) if hasattr(v0, 'backward') else v0", [1.0]))
     assert found.kind == "refused"  # A conversion says so itself.

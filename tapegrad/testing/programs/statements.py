@@ -153,11 +153,12 @@ def branch(draft: Draft) -> bool:
         f"{fresh} = np.where({name} > {max(bound, 0.0)}, np.log({name}), {there})",
         f"{fresh} = np.where({name} > {max(bound, 0.0)}, np.sin({name}) / {name}, 1.0)",
         f"{fresh} = ({name} > {bound}) * ({there})",
-        f"{fresh} = {there} if np.sum({name}) > {bound} * {value.size} else {name} * 2.0",
         f"{fresh} = np.maximum({name}, {bound}) * ({there})",
         f"{fresh} = np.floor({name}) * 0.1 + {there}",
         f"{fresh} = ({there}) * np.sign({name} - {bound})",
     ]
+    if abs(np.sum(value) - bound * value.size) > 0.2:
+        forms.append(f"{fresh} = {there} if np.sum({name}) > {bound} * {value.size} else {name} * 2.0")
     return draft.take(Line(draft.pick(forms), (fresh,), families=("branches",)))
 
 

@@ -270,7 +270,10 @@ def _quickly_right(
 
     def projected(step: float) -> tuple[float, float]:
         moved = [a if d is None else a + step * d for a, d in zip(arrays, directions, strict=True)]
-        there = parts(function(*moved))
+        try:
+            there = parts(function(*moved))
+        except (ArithmeticError, ValueError):  # As where a branch has another shape.
+            return math.nan, math.nan
         if [np.shape(y) for y in there] != [u.shape for u in seeds]:  # np.trim_zeros may have less to trim.
             return math.nan, math.nan
         values = [np.real(np.conj(u) * y).ravel() for u, y in zip(seeds, there, strict=True)]
