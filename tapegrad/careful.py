@@ -7,6 +7,9 @@ import heapq
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from tapegrad.dispatch import make
 from tapegrad.entries import Entry, Leaf, Lift, annotate, free, give_output, require_intact
 from tapegrad.kinds import Primitive
 from tapegrad.pieces import Pieces
@@ -49,6 +52,8 @@ def carefully(sweep: Any, lift: Lift | None, targets: Mapping[int, Leaf]) -> Non
                 give_output(pending, queue, form[3], form[1], form[2], g)
             else:
                 for parent, c in pulled(form, entry, g, lift, True):
+                    if lift is not None and isinstance(c, (np.ndarray, np.generic)):
+                        c = make(c, None)  # A rule gave a constant: the next one is to be handed tensors alone.
                     position = parent[0]
                     if position in pending:
                         pending[position] = pending[position] + c

@@ -694,3 +694,17 @@ def test_sweeps_repeat_to_the_bit(program, large):
             assert (got is None) == (right is None)
             if right is not None:
                 np.testing.assert_array_equal(got, right)
+
+
+def test_a_rule_that_gives_a_constant_can_be_recorded(with_rule):
+    absorbed = with_rule(lambda a: a * 0.0, lambda _g, _y, a: np.zeros(a.shape))
+    a, b = tg.tensor(np.ones((2, 3))), tg.tensor(np.ones((3, 2)))
+    np.sum(absorbed(a @ b) + a @ b).backward(create_graph=True)
+    np.sum(a.grad * a.grad).backward()
+    np.testing.assert_array_equal(b.grad.numpy() if isinstance(b.grad, tg.Tensor) else b.grad, np.full((3, 2), 10.0))
+
+
+def test_of_nothing_a_gradient_can_be_recorded():
+    a, b = tg.tensor(np.ones((0, 3))), tg.tensor(np.ones((3, 2)))
+    np.sum(np.compress([True, False], a @ b, axis=1)).backward(create_graph=True)
+    np.testing.assert_array_equal(b.grad.numpy(), np.zeros((3, 2)))
