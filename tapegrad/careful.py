@@ -53,7 +53,9 @@ def carefully(sweep: Any, lift: Lift | None, targets: Mapping[int, Leaf]) -> Non
             else:
                 for parent, c in pulled(form, entry, g, lift, True):
                     if lift is not None and isinstance(c, (np.ndarray, np.generic)):
-                        c = make(c, None)  # A rule gave a constant: the next one is to be handed tensors alone.
+                        c = make(
+                            np.array(c), None
+                        )  # A rule gave a constant: the next one is to be handed tensors alone.
                     position = parent[0]
                     if position in pending:
                         pending[position] = pending[position] + c

@@ -7,6 +7,7 @@ for 16 rows of 64. Likewise what is summed over the axes that a bias was broadca
 """
 
 from collections.abc import Callable
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -21,27 +22,23 @@ class Owed:
     """The cotangent of one operand: a sum that the sweep made itself, and what is still to be added to it."""
 
     __array_ufunc__ = None
-    __slots__ = ("kept", "later", "total")
+    __slots__ = ("kept", "later", "shelf", "total")
     size = 1 << 62  # So that the sweep takes it for large, and looks closer.
 
-    def __init__(self, total: Any) -> None:
-        self.total = total
+    def __init__(self, total: Any, shelf: "Shelf") -> None:
+        self.total, self.shelf = total, shelf
         self.kept: list[tuple[Any, ...]] = []  # (g, y, a, b) of each entry that owes
         self.later: Any = None  # makes of these what they add up to
 
-    def owe(self, later: Callable[[list[Any]], Any], *entry: Any) -> None:
-        """Add, later, the cotangent of one operand of an entry: g, y, a, b."""
-        if self.later is not later:
-            self.whole()
-            self.later = later
-        self.kept.append(entry)
-        if len(self.kept) >= BLOCK:
-            self.whole()
+    def turn(self, later: "Later") -> None:
+        """Go on with entries whose cotangents are added up in another way."""
+        self.whole()
+        self.later = later
 
     def whole(self) -> Any:
         """The array, with everything added to it."""
         if self.kept:
-            self.total += self.later(self.kept)
+            self.total += self.later(self.kept, self.shelf)
             self.kept.clear()
         return self.total
 
@@ -50,19 +47,35 @@ class Owed:
         return self
 
 
-def _left(kept: list[Any]) -> Any:
+class Shelf:
+    """The rows of the last arrays that were put together: all weights of a layer ask for the same cotangents."""
+
+    __slots__ = ("arrays", "rows")
+
+    def __init__(self) -> None:
+        self.arrays: tuple[Any, ...] = ()
+        self.rows: Any = None
+
+    def stacked(self, arrays: tuple[Any, ...]) -> Any:
+        """The rows of these arrays, one below the other."""
+        if len(arrays) != len(self.arrays) or not all(map(is_, arrays, self.arrays)):
+            self.arrays, self.rows = arrays, np.concatenate(arrays)
+        return self.rows
+
+
+Later = Callable[[list[Any], Shelf], Any]
+
+
+def _left(kept: list[Any], _shelf: Shelf) -> Any:
     """The sum of all g @ b.T."""
     gs, _, _, bs = zip(*kept, strict=True)
     return np.concatenate(gs, axis=1).dot(np.concatenate(bs, axis=1).T)
 
 
-def _right(kept: list[Any]) -> Any:
+def _right(kept: list[Any], shelf: Shelf) -> Any:
     """The sum of all a.T @ g."""
     gs, _, rows, _ = zip(*kept, strict=True)
-    return np.concatenate(rows).T.dot(np.concatenate(gs))
-
-
-Later = Callable[[list[Any]], Any]
+    return np.concatenate(rows).T.dot(shelf.stacked(gs))
 
 
 def of_matrices(a: Spec, b: Spec) -> tuple[Later | None, Later | None]:
@@ -76,4 +89,4 @@ def of_rows(pull: Callable[..., Any], y: Spec, operand: Spec) -> Later | None:
     """For an operand that was repeated for each row of a matrix; None where it was broadcast in any other way."""
     if y.ndim != 2 or y.shape[1:] != operand.shape or y.shape[0] > FEW_ROWS or y.dtype.char not in "fd":
         return None
-    return lambda kept: unbroadcast(np.concatenate([pull(*entry) for entry in kept]), operand.shape)
+    return lambda kept, shelf: unbroadcast(shelf.stacked(tuple([pull(*entry) for entry in kept])), operand.shape)

@@ -38,7 +38,7 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
 
     def operate(a: Any, b: Any) -> Any:
         if type(b) is np.ndarray:
-            return beside(a, b, True)
+            return beside(a, b)
         if type(b) is not Tensor or state() is not ON:
             return general(function, a, b)
         try:
@@ -71,13 +71,15 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         ]
         return t
 
-    def beside(t: Any, array: Any, first: bool) -> Any:
-        """A tensor and a plain array; ``first``: the tensor comes first."""
+    def beside(a: Any, b: Any) -> Any:
+        """A tensor and a plain array, in either order."""
+        first = type(a) is Tensor
+        t, array = (a, b) if first else (b, a)
         try:
             spec_t, value, parent = t._spec, t._array, t._node
         except AttributeError:
             spec_t, value, parent = current(t)
-        a, x, z, b = (t, value, array, array) if first else (array, array, value, t)
+        x, z = (value, array) if first else (array, value)
         if parent is None or state() is not ON:
             return general(function, a, b)
         key = (spec_t, array.shape) if first else (array.shape, spec_t)
@@ -132,7 +134,7 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         return call(function, (a, b, *args), kwargs) if args or kwargs else operate(a, b)
 
     if known.reflected is None:
-        known.reflected = lambda array, t: beside(t, array, False)
+        known.reflected = beside
     if known.road is None:
         known.road = road
     return operate

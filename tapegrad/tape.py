@@ -46,7 +46,7 @@ import numpy as np
 
 from tapegrad.careful import carefully, takes_care
 from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, give_output, require_intact, spent
-from tapegrad.owed import Owed
+from tapegrad.owed import BLOCK, Owed, Shelf
 from tapegrad.pieces import FEW, Account, Pieces, give_piece
 from tapegrad.pulls import finite, held_once, pull_large, pulled_trusting, settled
 from tapegrad.recording import STATE
@@ -101,6 +101,7 @@ class Sweep:
         pending, queue, totals, given = self.pending, self.queue, self.totals, self.given
         owned: set[int] = set()  # positions whose cotangent is a sum that this sweep made itself
         passed: list[Entry] = []
+        shelf = Shelf()
         safe, large = self._point(), 0
         heappop, heappush = heapq.heappop, heapq.heappush
 
@@ -168,16 +169,26 @@ class Sweep:
                         if known.later_b is not None and other is not None and other[0] in owned:
                             total = pending[other[0]]
                             if type(total) is not Owed:
-                                pending[other[0]] = total = Owed(total)
-                            total.owe(known.later_b, g, y, a, b)
+                                pending[other[0]] = total = Owed(total, shelf)
+                            if total.later is not known.later_b:
+                                total.turn(known.later_b)
+                            kept = total.kept
+                            kept.append((g, y, a, b))
+                            if len(kept) >= BLOCK:
+                                total.whole()
                             if parent is None:
                                 break
                             other = None
                         elif known.later_a is not None and parent is not None and parent[0] in owned:
                             total = pending[parent[0]]
                             if type(total) is not Owed:
-                                pending[parent[0]] = total = Owed(total)
-                            total.owe(known.later_a, g, y, a, b)
+                                pending[parent[0]] = total = Owed(total, shelf)
+                            if total.later is not known.later_a:
+                                total.turn(known.later_a)
+                            kept = total.kept
+                            kept.append((g, y, a, b))
+                            if len(kept) >= BLOCK:
+                                total.whole()
                             if other is None:
                                 break
                             parent = None
@@ -196,8 +207,12 @@ class Sweep:
                                 total = pending[position]
                                 total += c
                                 pending[position] = total
-                            else:
+                            elif position in pending:
                                 give(other, c)
+                            else:
+                                given.append(position)
+                                pending[position] = c
+                                heappush(queue, other)
                                 newest = queue[0][0]
                     elif form == 5:
                         _, known, y, x, parent = entry
@@ -246,8 +261,14 @@ class Sweep:
                         continue
                     else:
                         raise spent()
-                    if parent[0] >= newest:
-                        give(parent, g)
+                    position = parent[0]
+                    if position >= newest:
+                        if position in pending:
+                            give(parent, g)
+                        else:
+                            given.append(position)
+                            pending[position] = g
+                            heappush(queue, parent)
                         break
                     entry = parent
         except Exception as error:
