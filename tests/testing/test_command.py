@@ -136,7 +136,7 @@ def test_a_process_that_dies_is_a_failure_and_stops_nothing(tmp_path: Path) -> N
 
 
 def test_what_is_known_well_enough_is_only_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "judge", lambda program, order: worker.Verdict("gradient", "wrong"))
+    monkeypatch.setattr(worker, "judge", lambda program, order=2: worker.Verdict("gradient", "wrong"))
     options = Options(only="np.sum", lines=1)
     answer = worker.answered(options, [0, 1, 2, 3], {"np.sum": worker.ENOUGH})
     assert answer.tally.kinds["gradient"] == 4

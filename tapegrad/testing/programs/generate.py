@@ -25,6 +25,7 @@ WEIGHTS: tuple[tuple[Callable[[Draft], bool], int], ...] = (
     (statements.nested, 6),
     (statements.branch, 6),
     (statements.mixture, 6),
+    (statements.filled, 1),
 )
 
 

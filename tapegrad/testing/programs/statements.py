@@ -125,7 +125,7 @@ def nested(draft: Draft) -> bool:
         f"{fresh} = tg.elementwise_grad(lambda t: {inner})({name})",
         f"{fresh} = tg.jacobian(lambda t: {inner})({name})",
         f"{fresh} = tg.hessian(lambda t: {scalar})({name})",
-        f"{fresh} = tg.checkpoint(lambda t: {inner})({name})",
+        f"{fresh} = tg.checkpoint(lambda t: ({inner}) * 1.0)({name})",  # of arrays, t itself would be no copy
         f"{fresh} = tg.linearize(lambda t: {inner}, {name})[1]({tangent})",
         f"{fresh} = tg.grad(lambda t: np.sum(tg.grad(lambda s: np.sum(np.sin(s) * t))(t) * ({inner})))({name})",
     ]
@@ -160,6 +160,17 @@ def branch(draft: Draft) -> bool:
     if abs(np.sum(value) - bound * value.size) > 0.2:
         forms.append(f"{fresh} = {there} if np.sum({name}) > {bound} * {value.size} else {name} * 2.0")
     return draft.take(Line(draft.pick(forms), (fresh,), families=("branches",)))
+
+
+def filled(draft: Draft) -> bool:
+    """An array filled with a value: by ``like=`` alone does NumPy ask us, so that it is no call of the table."""
+    name = draft.some("f")
+    if name is None or not draft.value(name).ndim:  # NumPy takes arrays for like=, no scalars.
+        return False
+    (fresh,) = draft.fresh()
+    shape = draft.pick(((3,), (2, 3), ()))
+    text = f"{fresh} = np.full({shape}, np.sum({name}), like={name})"
+    return draft.take(Line(text, (fresh,), ("np.full",), ("filling",)))
 
 
 def mixture(draft: Draft) -> bool:
