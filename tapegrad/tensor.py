@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy import ndarray
 
-from tapegrad import dispatch, pairs, roads
+from tapegrad import careful, dispatch, pairs, roads
 from tapegrad.attributes import Attributes
 from tapegrad.borrowed import COPIED
 from tapegrad.conversions import Conversions
@@ -381,6 +381,7 @@ class Tensor(Operators, Attributes, Conversions, ArrayMethods):
 
 
 dispatch.Tensor = pairs.Tensor = roads.Tensor = Tensor
+careful.make = make
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool | None = None) -> Any:
