@@ -130,6 +130,8 @@ class Sweep:
 
         entry: Any = queue[0]
         parent: Any
+        again: Any
+        later: Any
         try:
             while queue:
                 entry = heappop(queue)
@@ -166,32 +168,23 @@ class Sweep:
                     form = len(entry)
                     if form == 7:
                         _, known, y, a, b, parent, other = entry
+                        again = later = None  # a parent whose cotangent is a sum by now, which this may wait for
                         if known.later_b is not None and other is not None and other[0] in owned:
-                            total = pending[other[0]]
-                            if type(total) is not Owed:
-                                pending[other[0]] = total = Owed(total, shelf)
-                            if total.later is not known.later_b:
-                                total.turn(known.later_b)
-                            kept = total.kept
-                            kept.append((g, y, a, b))
-                            if len(kept) >= BLOCK:
-                                total.whole()
-                            if parent is None:
-                                break
-                            other = None
+                            again, other, later = other, None, known.later_b
                         elif known.later_a is not None and parent is not None and parent[0] in owned:
-                            total = pending[parent[0]]
+                            again, parent, later = parent, None, known.later_a
+                        if again is not None:
+                            total = pending[again[0]]
                             if type(total) is not Owed:
-                                pending[parent[0]] = total = Owed(total, shelf)
-                            if total.later is not known.later_a:
-                                total.turn(known.later_a)
+                                pending[again[0]] = total = Owed(total, shelf)
+                            if total.later is not later:
+                                total.turn(later)
                             kept = total.kept
                             kept.append((g, y, a, b))
                             if len(kept) >= BLOCK:
                                 total.whole()
-                            if other is None:
+                            if parent is None and other is None:
                                 break
-                            parent = None
                         if other is None:
                             g = known.pull_a(g, y, a, b)
                         elif parent is None:
