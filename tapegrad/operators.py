@@ -8,10 +8,10 @@ import numpy as np
 
 import tapegrad.ops  # noqa: F401 - the rules of NumPy's own functions, which the roads look up
 from tapegrad.errors import DTypeError
-from tapegrad.pairs import general, two
+from tapegrad.pairs import binary, general, two
 from tapegrad.primitive import TABLE
 from tapegrad.recording import TRACERS, from_data
-from tapegrad.roads import binary, road_of, unary
+from tapegrad.roads import road_of, unary
 from tapegrad.writing import in_place
 
 

@@ -1,7 +1,7 @@
 """Roads: quick ways for the common calls, each a function that does all of dispatch in a few lines.
 
-- ``unary``, ``binary``: elementwise, of one real operand, or of two that agree in shape and dtype;
-- ``two`` (pairs.py): elementwise on operands that don't agree, and rules of two operands without parameters;
+- ``unary``: elementwise, of one real operand;
+- ``two``, ``binary`` (pairs.py): elementwise, and rules, of two operands without parameters;
 - ``single``, ``sequence``: rules of one operand, or of a sequence of them, with parameters that nobody
   can change, or small arrays, which are copied;
 - ``several``: rules of three operands or more, tensors and arrays, without parameters.
@@ -20,10 +20,10 @@ from tapegrad.borrowed import ATOMS, COPIED, Watched, fixed, keep
 from tapegrad.dispatch import call, make, read
 from tapegrad.entries import POSITIONS
 from tapegrad.kinds import Elementwise, Primitive
-from tapegrad.pairs import general, two
+from tapegrad.pairs import binary, two
 from tapegrad.primitive import TABLE
 from tapegrad.recording import ON, STATE
-from tapegrad.shapes import SPECS, Spec, spec_of
+from tapegrad.shapes import SPECS, spec_of
 from tapegrad.storage import Alias, current, link
 
 Tensor: Any = None  # tensor.py names the class here, as in dispatch.py
@@ -100,121 +100,6 @@ def unary(function: Any) -> Callable[..., Any]:
 
     known.road = operate
     return operate
-
-
-def binary(
-    ufunc: np.ufunc, run: Callable[[Any, Any], Any] | None = None
-) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
-    """The operator of an elementwise function of two operands, and its reflected form.
-
-    run : does the same on arrays, and is quicker on scalars
-    """
-    known = TABLE[ufunc]
-    assert isinstance(known, Elementwise)
-    run = run or ufunc
-    y_by_a, (a_by_a, b_by_a) = known.keeps([True, False])
-    y_by_b, (a_by_b, b_by_b) = known.keeps([False, True])
-    y_by_both, a_by_both, b_by_both = y_by_a or y_by_b, a_by_a or a_by_b, b_by_a or b_by_b
-
-    mixed = two(known, run)
-
-    def operate(a: Any, b: Any) -> Any:
-        try:
-            spec, x, parent_a = a._spec, a._array, a._node
-        except AttributeError:
-            spec, x, parent_a = current(a)
-        if type(b) is Tensor:
-            if b._spec is not spec:
-                return mixed(a, b)
-            try:
-                z, parent_b = b._array, b._node
-            except AttributeError:
-                _, z, parent_b = current(b)
-        elif (type(b) is float or type(b) is int) and spec.real:
-            parent_b = None
-            z = spec.numbers.get(b) if spec.ndim else b
-            if z is None:
-                z = _number(b, spec)
-        elif type(b) is np.ndarray:
-            return mixed(a, b)
-        else:
-            return general(ufunc, a, b)
-        if state() is not ON or not spec.real:
-            return call(ufunc, (a, b), {})
-        y = run(x, z)
-        t = _new(Tensor)
-        t._array = y
-        t._spec = spec
-        t._kin = None
-        if parent_a is None:
-            if parent_b is None:
-                t._node = None
-            else:
-                t._node = [
-                    next(POSITIONS),
-                    known,
-                    y if y_by_b else spec,
-                    x if a_by_b else spec,
-                    z if b_by_b else spec,
-                    None,
-                    parent_b,
-                ]
-        elif parent_b is None:
-            t._node = [
-                next(POSITIONS),
-                known,
-                y if y_by_a else spec,
-                x if a_by_a else spec,
-                z if b_by_a else spec,
-                parent_a,
-                None,
-            ]
-        else:
-            t._node = [
-                next(POSITIONS),
-                known,
-                y if y_by_both else spec,
-                x if a_by_both else spec,
-                z if b_by_both else spec,
-                parent_a,
-                parent_b,
-            ]
-        return t
-
-    def reflected(b: Any, a: Any) -> Any:
-        spec, parent_b = b._spec, b._entry
-        if type(a) is not float and type(a) is not int:
-            return general(ufunc, a, b)
-        if parent_b is None or not spec.real or state() is not ON:
-            return call(ufunc, (a, b), {})
-        x = spec.numbers.get(a) if spec.ndim else a
-        if x is None:
-            x = _number(a, spec)
-        z = b._value
-        y = run(x, z)
-        entry = [
-            next(POSITIONS),
-            known,
-            y if y_by_b else spec,
-            x if a_by_b else spec,
-            z if b_by_b else spec,
-            None,
-            parent_b,
-        ]
-        return make(y, entry, spec)
-
-    known.road = operate
-    return operate, reflected
-
-
-def _number(number: float, spec: Spec) -> Any:
-    """A Python number as an array of a tensor's dtype: a ufunc takes it 190 ns quicker."""
-    array = np.array(number, spec.dtype)
-    array.flags.writeable = False
-    # 0.0 and -0.0 are one key; nan is none.
-    if number and number == number and len(spec.numbers) < 64:
-        spec.numbers[number] = array
-    return array
 
 
 def single(known: Any) -> Callable[..., Any]:
