@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.entries import Entry, Leaf, Lift, annotate, free, give_output, require_intact
+from tapegrad.entries import Entry, Leaf, Lift, annotate, free, give_output, parts, require_intact
 from tapegrad.kinds import Primitive
 from tapegrad.pieces import Pieces
 from tapegrad.pulls import pulled
@@ -74,5 +74,5 @@ def takes_care(entry: Entry) -> bool:
     """Whether this sweep does otherwise by an entry than the trusting one: for a slope, or a product's operands."""
     if len(entry) < 5:
         return False
-    known = entry[1]
+    known = parts(entry)[0]
     return type(known) is not Primitive or known.multilinear

@@ -48,8 +48,8 @@ def parts(form: Entry) -> tuple[Any, Any, Sequence[Any], Any, Sequence[Entry | N
             _, known, y, x, parameters, parent = form
             return known, y, (x,), parameters, (parent,)
         case 7:
-            _, known, y, a, b, parent_a, parent_b = form
-            return known, y, (a, b), (), (parent_a, parent_b)
+            _, pair, y, a, b, parent_a, parent_b = form
+            return pair.known, y, (a, b), (), (parent_a, parent_b)
         case length if length >= 8:
             middle = 3 + length // 2
             return form[1], form[2], form[6:middle], form[3], form[middle:]

@@ -120,8 +120,6 @@ class Known:
         "cases",
         "function",
         "kind",
-        "later_a",
-        "later_b",
         "name",
         "note",
         "reflected",
@@ -138,8 +136,6 @@ class Known:
         self.run = run  # on plain arrays; of a composite, the function that is run instead
         self.road: Any = None  # a quick way to record it (roads.py), once there is one
         self.reflected: Any = None  # the same for an array and a tensor, in this order
-        self.later_a: Any = None  # pull_a and pull_b in two parts, where that pays (owed.py)
-        self.later_b: Any = None
 
 
 class Primitive(Known):
@@ -148,13 +144,11 @@ class Primitive(Known):
     __slots__ = (
         "mixes",
         "multilinear",
+        "of_matrices",
         "operands",
         "pack",
         "parameters",
-        "product",
         "pull",
-        "pull_a",
-        "pull_b",
         "read",
         "reads",
         "reads_y",
@@ -173,7 +167,7 @@ class Primitive(Known):
         of_matrices: tuple[Any, Any, Any] = (None, None, None),
     ) -> None:
         super().__init__("primitive", function, forward or function, cases.note if cases else "", cases)
-        self.product, self.pull_a, self.pull_b = of_matrices
+        self.of_matrices = of_matrices
         self.rule, self.multilinear, self.residuals = rule, multilinear, False
         self.users = cases is None or not str(getattr(rule, "__module__", "")).startswith("tapegrad.")
         Primitive.guests = Primitive.guests or self.users
@@ -303,8 +297,6 @@ class Elementwise(Known):
         "operands",
         "parameters",
         "pull",
-        "pull_a",
-        "pull_b",
         "quotient",
         "refused",
         "slopes",
@@ -331,9 +323,7 @@ class Elementwise(Known):
         expected = getattr(function, "nin", self.arity)
         if expected != self.arity:
             raise RegistrationError(f"{self.name} has {expected} operands, its rule {self.arity}")
-        pulls = [slope.pull if slope else None for slope in self.slopes]
-        self.pull = self.pull_a = pull or pulls[0]
-        self.pull_b = pulls[-1]
+        self.pull = pull or (self.slopes[0].pull if self.slopes[0] else None)
 
     def keeps(self, wanted: Sequence[bool]) -> tuple[bool, Sequence[bool]]:
         """Whether the output and each operand are kept, given which operands record."""

@@ -5,7 +5,6 @@ operands of one real dtype get an entry in the form for two (tape.py), with pull
 written out for two matrices; all others get one in the form for anything.
 """
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -21,16 +20,31 @@ from tapegrad.recording import ON, STATE
 from tapegrad.shapes import Spec, spec_of, summing
 from tapegrad.storage import current
 
+Pull = Callable[[Any, Any, Any, Any], Any]  # of (g, y, a, b)
+
 Tensor: Any = None  # tensor.py names the class here, as in dispatch.py
 
 _new = object.__new__
 state = STATE.get
 
 
+class Pair:
+    """What an entry in the form for two holds of its function: how to pull back, to operands of their shapes.
+
+    ``later_a`` and ``later_b`` do the same for many entries at once, where that pays (owed.py).
+    """
+
+    __slots__ = ("known", "later_a", "later_b", "pull_a", "pull_b")
+
+    def __init__(self, known: Any, pull_a: Pull, pull_b: Pull, later_a: Any = None, later_b: Any = None) -> None:
+        self.known, self.pull_a, self.pull_b, self.later_a, self.later_b = known, pull_a, pull_b, later_a, later_b
+
+
 def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """The operator of a primitive of two operands, and no parameters; of any shapes and dtypes."""
     function = known.function
     elementwise = isinstance(known, Elementwise)
+    alike = Pair(known, *(slope.pull for slope in known.slopes)) if elementwise else None
     by_a, by_b, by_both = ((y, a, b) for y, (a, b) in map(known.keeps, ((True, False), (False, True), (True, True))))
     # By the spec of one and of the other, where an entry may have the form for two: what makes the result, its spec,
     # and what stands in the entry. For an array, one to be copied, its shape stands there; its dtype is the tensor's.
@@ -49,18 +63,18 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
             except AttributeError:
                 spec_b, z, parent_b = current(b)
             if spec_a is spec_b and elementwise and spec_a.real:
-                make_y, spec, entered = run, spec_a, known
+                make_y, spec, pair = run, spec_a, alike
             else:
                 plan = plans.get(spec_a, none).get(spec_b)
                 if plan is None:
                     if state() is not ON or parent_a is parent_b is None:
                         return general(function, a, b)
                     return record(a, b, x, z, spec_a, spec_b, parent_a, parent_b)
-                make_y, spec, entered = plan
+                make_y, spec, pair = plan
         elif kind is np.ndarray:
             return beside(a, b)
         elif (kind is float or kind is int) and elementwise and spec_a.real:
-            make_y, spec, entered, spec_b, parent_b = run, spec_a, known, spec_a, None
+            make_y, spec, pair, spec_b, parent_b = run, spec_a, alike, spec_a, None
             z = spec.numbers.get(b) if spec.ndim else b
             if z is None:
                 z = _number(b, spec)
@@ -82,7 +96,7 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
             keeps_y, keeps_a, keeps_b = by_a if parent_b is None else by_both
         t._node = [
             next(POSITIONS),
-            entered,
+            pair,
             y if keeps_y else spec,
             x if keeps_a else spec_a,
             z if keeps_b else spec_b,
@@ -111,7 +125,7 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
                 return general(function, a, b)
             specs = (spec_t, spec_of(array), parent, None) if first else (spec_of(array), spec_t, None, parent)
             return record(a, b, x, z, *specs)
-        make_y, spec, entered = plan
+        make_y, spec, pair = plan
         y = make_y(x, z)
         keeps_y, keeps_a, keeps_b = by_a if first else by_b
         t = _new(Tensor)
@@ -120,10 +134,10 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         t._kin = None
         if first:
             kept, other = value if keeps_a else spec_t, array.copy() if keeps_b else spec_of(array)
-            t._node = [next(POSITIONS), entered, y if keeps_y else spec, kept, other, parent, None]
+            t._node = [next(POSITIONS), pair, y if keeps_y else spec, kept, other, parent, None]
         else:
             kept, other = value if keeps_b else spec_t, array.copy() if keeps_a else spec_of(array)
-            t._node = [next(POSITIONS), entered, y if keeps_y else spec, other, kept, None, parent]
+            t._node = [next(POSITIONS), pair, y if keeps_y else spec, other, kept, None, parent]
         return t
 
     def record(a: Any, b: Any, x: Any, z: Any, spec_a: Any, spec_b: Any, parent_a: Any, parent_b: Any) -> Any:
@@ -168,6 +182,7 @@ def binary(
     run : does the same on arrays, and is quicker on scalars
     """
     known: Any = TABLE[ufunc]
+    pair = Pair(known, *(slope.pull for slope in known.slopes))
     run = run or ufunc
     operate = known.road = two(known, run)
     keeps_y, (keeps_a, keeps_b) = known.keeps([False, True])
@@ -184,7 +199,7 @@ def binary(
         z = b._value
         y = run(x, z)
         kept = (x if keeps_a else spec, z if keeps_b else spec)
-        return make(y, [next(POSITIONS), known, y if keeps_y else spec, *kept, None, parent], spec)
+        return make(y, [next(POSITIONS), pair, y if keeps_y else spec, *kept, None, parent], spec)
 
     return operate, reflected
 
@@ -200,28 +215,25 @@ def _number(number: float, spec: Spec) -> Any:
 
 
 def _plan(known: Any, run: Callable[[Any, Any], Any], a: Spec, b: Spec, y: Spec) -> Any:
-    """What to do with small operands of one real dtype and these shapes: (function, spec of the result, known).
+    """What to do with small operands of one real dtype and these shapes: (function, spec of the result, pair).
 
-    ``known`` is for an entry in the form for two: its pull_a and pull_b undo broadcasting, too. None where there is no
-    such thing.
+    The pulls undo broadcasting, too. None where an entry can't have the form for two.
     """
     if not y.few or not a.dtype is b.dtype is y.dtype:
         return None
     if isinstance(known, Primitive):
-        if known.product is None or not a.ndim == b.ndim == 2:
+        product, pull_a, pull_b = known.of_matrices
+        if product is None or not a.ndim == b.ndim == 2:
             return None
         # Of a vector, and where BLAS has no part in it, the two may round in another order.
         same = y.dtype.char in "fd" and min(*a.shape, *b.shape) > 1
-        pair = copy.copy(known)
-        pair.later_a, pair.later_b = of_matrices(a, b)
-        return (known.product if same else run), y, pair
-    pair = copy.copy(known)
-    pair.later_a, pair.later_b = of_rows(known.pull_a, y, a), of_rows(known.pull_b, y, b)
-    pair.pull_a, pair.pull_b = _summed(known.pull_a, y, a), _summed(known.pull_b, y, b)
-    return run, y, pair
+        return (product if same else run), y, Pair(known, pull_a, pull_b, *of_matrices(a, b))
+    pull_a, pull_b = (slope.pull for slope in known.slopes)
+    later = of_rows(pull_a, y, a), of_rows(pull_b, y, b)
+    return run, y, Pair(known, _summed(pull_a, y, a), _summed(pull_b, y, b), *later)
 
 
-def _summed(pull: Callable[..., Any], y: Spec, operand: Spec) -> Callable[..., Any]:
+def _summed(pull: Pull, y: Spec, operand: Spec) -> Pull:
     if operand.shape == y.shape:
         return pull
     total = summing(y, operand.shape)

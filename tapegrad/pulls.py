@@ -108,7 +108,8 @@ def pull_large(entry: Entry, g: Any, mine: bool, give: Callable[[Entry, Any, boo
     if len(entry) == 5:
         _, known, y, x, parent = entry
         return parent, _pull_large(known.slopes[0], g, mine, y, x)
-    _, known, y, a, b, parent, other = entry
+    _, pair, y, a, b, parent, other = entry
+    known = pair.known
     first, second = known.slopes
     if other is None:
         return parent, _pull_large(first, g, mine, y, a, b)

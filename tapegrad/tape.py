@@ -15,13 +15,13 @@ a list costs a third of an object, and can be emptied as the sweep passes):
     [position, index, count, entry]                             an output of an entry with several
     [position, known, y, x, parent]                             elementwise, one real operand
     [position, known, y, x, parameters, parent]                 one operand
-    [position, known, y, a, b, parent_a, parent_b]              two real operands: elementwise and alike, or small
+    [position, pair, y, a, b, parent_a, parent_b]               two real operands: elementwise and alike, or small
     [position, known, y, parameters, watched, where, *operands, *parents]   anything
 
-``known`` is what the table says of the function. Where its rule doesn't read y or an operand, the spec
-(shape and dtype) stands in for it. A parent is None where the operand doesn't record. ``watched`` are
-large arrays of the user's (borrowed.py), ``where`` tells the line that recorded it: of what is the user's
-own, of a checkpoint, and under ``tg.debug()`` of anything.
+``known`` is what the table says of the function, ``pair`` its pulls for two operands (pairs.py). Where its
+rule doesn't read y or an operand, the spec (shape and dtype) stands in for it. A parent is None where the
+operand doesn't record. ``watched`` are large arrays of the user's (borrowed.py), ``where`` tells the line
+that recorded it: of what is the user's own, of a checkpoint, and under ``tg.debug()`` of anything.
 
 **The sweep** starts with one cotangent, that of the root, and visits what the root depends on, newest
 first: by the time an entry is popped, everything that uses its value has been visited, so the sum of
@@ -167,12 +167,12 @@ class Sweep:
                     passed.append(entry)
                     form = len(entry)
                     if form == 7:
-                        _, known, y, a, b, parent, other = entry
+                        _, pair, y, a, b, parent, other = entry
                         again = later = None  # a parent whose cotangent is a sum by now, which this may wait for
-                        if known.later_b is not None and other is not None and other[0] in owned:
-                            again, other, later = other, None, known.later_b
-                        elif known.later_a is not None and parent is not None and parent[0] in owned:
-                            again, parent, later = parent, None, known.later_a
+                        if pair.later_b is not None and other is not None and other[0] in owned:
+                            again, other, later = other, None, pair.later_b
+                        elif pair.later_a is not None and parent is not None and parent[0] in owned:
+                            again, parent, later = parent, None, pair.later_a
                         if again is not None:
                             total = pending[again[0]]
                             if type(total) is not Owed:
@@ -181,18 +181,24 @@ class Sweep:
                                 total.turn(later)
                             kept = total.kept
                             kept.append((g, y, a, b))
-                            if len(kept) >= BLOCK:
+                            full = len(kept) >= BLOCK
+                            if full:
                                 total.whole()
-                            if parent is None and other is None:
-                                break
+                            if parent is None:
+                                if other is None:
+                                    break
+                            elif b is total.operand:
+                                b = total.columns
+                            elif full:
+                                total.meet(b)
                         if other is None:
-                            g = known.pull_a(g, y, a, b)
+                            g = pair.pull_a(g, y, a, b)
                         elif parent is None:
-                            g = known.pull_b(g, y, a, b)
+                            g = pair.pull_b(g, y, a, b)
                             parent = other
                         else:
-                            c = known.pull_b(g, y, a, b)
-                            g = known.pull_a(g, y, a, b)
+                            c = pair.pull_b(g, y, a, b)
+                            g = pair.pull_a(g, y, a, b)
                             if other[0] < parent[0]:  # On to the newer; the other waits.
                                 other, parent, c, g = parent, other, g, c
                             position = other[0]
