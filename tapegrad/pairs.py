@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.borrowed import Watched, keep
-from tapegrad.dispatch import call, make
+from tapegrad.dispatch import call, close_road, make
 from tapegrad.entries import POSITIONS
 from tapegrad.kinds import Elementwise, Primitive
 from tapegrad.owed import of_matrices, of_rows
@@ -22,9 +22,9 @@ from tapegrad.storage import current
 
 Pull = Callable[[Any, Any, Any, Any], Any]  # of (g, y, a, b)
 
-Tensor: Any = None  # tensor.py names the class here, as in dispatch.py
+Tensor: Any = None  # tensor.py names the class here, and what makes an empty one, as in dispatch.py
+blank: Any = None
 
-_new = object.__new__
 state = STATE.get
 
 
@@ -56,14 +56,15 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
             spec_a, x, parent_a = a._spec, a._array, a._node
         except AttributeError:
             spec_a, x, parent_a = current(a)
-        kind = type(b)
-        if kind is Tensor:
+        if type(b) is Tensor:
             try:
                 spec_b, z, parent_b = b._spec, b._array, b._node
             except AttributeError:
                 spec_b, z, parent_b = current(b)
-            if spec_a is spec_b and elementwise and spec_a.real:
-                make_y, spec, pair = run, spec_a, alike
+            if spec_a is spec_b and alike is not None and spec_a.real:
+                make_y = run
+                spec = spec_a
+                pair = alike
             else:
                 plan = plans.get(spec_a, none).get(spec_b)
                 if plan is None:
@@ -71,29 +72,32 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
                         return general(function, a, b)
                     return record(a, b, x, z, spec_a, spec_b, parent_a, parent_b)
                 make_y, spec, pair = plan
-        elif kind is np.ndarray:
-            return beside(a, b)
-        elif (kind is float or kind is int) and elementwise and spec_a.real:
-            make_y, spec, pair, spec_b, parent_b = run, spec_a, alike, spec_a, None
-            z = spec.numbers.get(b) if spec.ndim else b
+        elif (type(b) is float or type(b) is int) and alike is not None and spec_a.real:
+            z = spec_a.numbers.get(b) if spec_a.ndim else b
             if z is None:
-                z = _number(b, spec)
+                z = _number(b, spec_a)
+            parent_b = None
+            make_y = run
+            spec = spec_b = spec_a
+            pair = alike
+        elif type(b) is np.ndarray:
+            return beside(a, b)
         else:
             return general(function, a, b)
         if state() is not ON:
             return general(function, a, b)
         y = make_y(x, z)
-        t = _new(Tensor)
+        t = blank()
         t._array = y
         t._spec = spec
         t._kin = None
-        if parent_a is None:
-            if parent_b is None:
-                t._node = None
-                return t
+        if parent_a is not None:
+            keeps_y, keeps_a, keeps_b = by_a if parent_b is None else by_both
+        elif parent_b is not None:
             keeps_y, keeps_a, keeps_b = by_b
         else:
-            keeps_y, keeps_a, keeps_b = by_a if parent_b is None else by_both
+            t._node = None
+            return t
         t._node = [
             next(POSITIONS),
             pair,
@@ -128,7 +132,7 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         make_y, spec, pair = plan
         y = make_y(x, z)
         keeps_y, keeps_a, keeps_b = by_a if first else by_b
-        t = _new(Tensor)
+        t = blank()
         t._array = y
         t._spec = spec
         t._kin = None
@@ -145,9 +149,9 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         y = run(x, z)
         try:
             spec = spec_of(y)
-        except AttributeError:  # Several outputs, or a number: from now on the long way at once.
-            known.road = known.reflected = lambda *args, **kwargs: call(function, args, kwargs)
-            return known.road(a, b)
+        except AttributeError:  # Several outputs, or a number.
+            close_road(known)
+            return call(function, (a, b), {})
         if not spec.floating:
             return y
         keeps_y, keeps_a, keeps_b = by_b if parent_a is None else by_a if parent_b is None else by_both

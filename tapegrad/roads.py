@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.borrowed import ATOMS, COPIED, Watched, fixed, keep
-from tapegrad.dispatch import call, make, read
+from tapegrad.dispatch import call, close_road, make, read
 from tapegrad.entries import POSITIONS
 from tapegrad.kinds import Elementwise, Primitive
 from tapegrad.pairs import binary, two
@@ -26,9 +26,9 @@ from tapegrad.recording import ON, STATE
 from tapegrad.shapes import SPECS, spec_of
 from tapegrad.storage import Alias, current, link
 
-Tensor: Any = None  # tensor.py names the class here, as in dispatch.py
+Tensor: Any = None  # tensor.py names the class here, and what makes an empty one, as in dispatch.py
+blank: Any = None
 
-_new = object.__new__
 state = STATE.get  # Looked up once: 35 ns of every operation.
 
 
@@ -88,7 +88,7 @@ def unary(function: Any) -> Callable[..., Any]:
         if state() is not ON or not spec.real:
             return call(function, (a,), {})
         y = run(x)
-        t = _new(Tensor)
+        t = blank()
         t._array = y
         t._spec = spec
         t._kin = None
@@ -134,12 +134,12 @@ def single(known: Any) -> Callable[..., Any]:
             y = run(x, *args, **kwargs)
         try:
             spec = SPECS.get((y.shape, y.dtype)) or spec_of(y)
-        except AttributeError:  # Several outputs, or a number: from now on the long way at once.
-            known.road = lambda *args, **kwargs: call(function, args, kwargs)
-            return known.road(a, *args, **kwargs)
+        except AttributeError:  # Several outputs, or a number.
+            close_road(known)
+            return call(function, (a, *args), kwargs)
         if not spec.floating:
             return y
-        t = _new(Tensor)
+        t = blank()
         t._array = y
         t._spec = spec
         t._kin = None
@@ -189,7 +189,7 @@ def sequence(known: Any) -> Callable[..., Any]:
             return y
         if keeps_x:
             kept = values
-        t = _new(Tensor)
+        t = blank()
         t._array = y
         t._spec = spec
         t._kin = None
