@@ -42,8 +42,9 @@ def _roads(function: Any) -> Any:
     known = TABLE.get(function)
     if known is None or known.kind != "primitive":
         return None
-    ROADS[function] = road_of(known), known.reflected, known.arity
-    return ROADS[function]
+    road = road_of(known)
+    roads = ROADS[function] = road, known.reflected, known.arity  # There is a reflected one once there is a road.
+    return roads
 
 
 class _MadeElsewhere(type):
