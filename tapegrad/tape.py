@@ -27,7 +27,9 @@ that recorded it: of what is the user's own, of a checkpoint, and under ``tg.deb
 first: by the time an entry is popped, everything that uses its value has been visited, so the sum of
 what arrived is its whole cotangent, and its rule turns it into one for each parent. No recursion;
 each entry and each edge once. Cotangents belong to the sweep, not to the entries: threads may
-share a graph, sweeps may nest, and an error leaves nothing behind.
+share a graph, sweeps may nest, and an error leaves nothing behind. What one small operand gets from many
+entries may be owed for a while, to be made many at a time (owed.py), and what comes by index be put
+together at the end (pieces.py).
 
 **Trust.** The strong zero (pulls.py) asks for a look at every slope, which small operations can't
 afford. But 0 * inf is nan, and a nan reaches whatever is pending, unless something drops it that drops
