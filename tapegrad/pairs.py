@@ -146,7 +146,8 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
 
     def record(a: Any, b: Any, x: Any, z: Any, spec_a: Any, spec_b: Any, parent_a: Any, parent_b: Any) -> Any:
         """Operands that are met for the first time, or whose entry is in the form for anything."""
-        y = run(x, z)
+        # Of complex scalars the operator rounds otherwise than the ufunc.
+        y = function(x, z) if elementwise else run(x, z)
         try:
             spec = spec_of(y)
         except AttributeError:  # Several outputs, or a number.
