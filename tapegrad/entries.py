@@ -6,6 +6,7 @@ The essay in tape.py says what they are for.
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from sys import getrefcount
 from types import CodeType
 from typing import Any
 
@@ -109,6 +110,23 @@ def annotate(error: Exception, entry: Entry) -> None:
     doing = "while replaying" if entry is form else "in a hook on the result of"
     where = f", at {line_of(form[5])}" if len(form) >= 8 and form[5] else "; record under tapegrad.debug() to see where"
     error.add_note(f"{doing} {known.name} of operands {given}{where}")
+
+
+def held_once_by(entry: Entry, place: int) -> bool:
+    """Whether all that holds what stands at a place of an entry is that place, and one variable of the caller's."""
+    return getrefcount(entry[place]) == _ONCE
+
+
+def _references_of_a_part() -> int:
+    """What ``getrefcount`` says of what stands in a list, and in a variable."""
+    entry = [[0]]
+    part = entry[0]
+    count = getrefcount(entry[0])
+    del part
+    return count
+
+
+_ONCE = _references_of_a_part()
 
 
 def line_of(where: Where) -> str:

@@ -56,6 +56,17 @@ class Owed:
         return self
 
 
+def owes(entry: Any, owned: set[int]) -> bool:
+    """Whether an entry in the form for two has one parent, and would owe it.
+
+    owned : positions of entries whose cotangent is a sum by now
+    """
+    _, pair, _, _, _, a, b = entry
+    if a is None:
+        return pair.later_b is not None and b[0] in owned
+    return b is None and pair.later_a is not None and a[0] in owned
+
+
 class Shelf:
     """The rows of the last arrays that were put together: all weights of a layer ask for the same cotangents."""
 

@@ -47,8 +47,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.careful import carefully, takes_care
-from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, give_output, require_intact, spent
-from tapegrad.owed import BLOCK, Owed, Shelf
+from tapegrad.entries import Entry, Leaf, Lift, Outputs, annotate, give_output, held_once_by, require_intact, spent
+from tapegrad.owed import BLOCK, Owed, Shelf, owes
 from tapegrad.pieces import FEW, Account, Pieces, give_piece
 from tapegrad.pulls import finite, held_once, pull_large, pulled_trusting, settled
 from tapegrad.recording import STATE
@@ -104,6 +104,7 @@ class Sweep:
         owned: set[int] = set()  # positions whose cotangent is a sum that this sweep made itself
         passed: list[Entry] = []
         shelf = Shelf()
+        waiting: Any = None  # an entry and its cotangent, to go on with after one that only owes
         safe, large = self._point(), 0
         heappop, heappush = heapq.heappop, heapq.heappush
 
@@ -188,7 +189,10 @@ class Sweep:
                                 total.whole()
                             if parent is None:
                                 if other is None:
-                                    break
+                                    if waiting is None:
+                                        break
+                                    (entry, g), waiting = waiting, None
+                                    continue
                             elif b is total.operand:
                                 b = total.columns
                             elif full:
@@ -210,6 +214,15 @@ class Sweep:
                                 pending[position] = total
                             elif position in pending:
                                 give(other, c)
+                            elif (
+                                len(other) == 7
+                                and parent[0] < newest
+                                and owes(other, owned)
+                                and held_once_by(entry, 5 if other is entry[5] else 6)
+                            ):  # Nothing else will reach the other, which has only to owe: it needn't be queued.
+                                waiting = parent, g
+                                entry, g = other, c
+                                continue
                             else:
                                 given.append(position)
                                 pending[position] = c

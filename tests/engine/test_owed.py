@@ -14,6 +14,8 @@ from tapegrad.owed import BLOCK, Owed
 SIDE = 20  # of square weights, with more elements than those of which parts are put together at once
 
 ROWS = np.linspace(-0.5, 0.5, 3 * SIDE).reshape(3, SIDE)
+INPUT = np.linspace(-0.5, 0.5, SIDE * SIDE).reshape(SIDE, SIDE)
+HELD = []  # tensors that outlive the step they were made in
 
 
 def leaves(dtype=np.float64):
@@ -30,6 +32,13 @@ STEPS = {
     "bias": lambda h, t: np.sin(h + t["b"]),
     "scale": lambda h, t: np.sin(h * t["b"]),
     "beside an array": lambda h, t: h * 0.5 + np.mean(ROWS @ t["u"]) - np.mean(t["w"] @ ROWS.T),
+    "input": lambda h, t: np.tanh(INPUT @ t["w"] + h @ t["u"] + t["b"]),
+    "input second": lambda h, t: np.tanh(h @ t["u"] + INPUT @ t["w"]),
+    "input from the left": lambda h, t: np.tanh(t["u"] @ INPUT + t["w"] @ h),
+    "input used twice": lambda h, t: _twice(INPUT @ t["w"], h @ t["u"]),
+    "input and a detour": lambda h, t: _detour(INPUT @ t["w"], h @ t["u"]),
+    "input held": lambda h, t: np.tanh(_held(INPUT @ t["w"]) + h @ t["u"]),
+    "input of before": lambda h, t: np.tanh((HELD[-1] if HELD else _held(INPUT @ t["w"])) + h @ t["u"]),
     "both the same": lambda h, t: h * 0.5 + np.tanh(t["u"] @ t["u"]) * 0.1,
     "an element": lambda h, t: h * t["u"][0, 0],
     "all of it": lambda h, t: np.sin(h + t["u"]),
@@ -38,7 +47,22 @@ STEPS = {
 }
 
 
+def _twice(p, q):
+    return np.tanh(p + q) * np.cos(p)
+
+
+def _detour(p, q):
+    r = np.sin(q)  # newer than q, and on another way to it than p + q
+    return 0.5 * np.tanh(p + q) + 0.1 * r
+
+
+def _held(p):
+    HELD.append(p)
+    return p
+
+
 def gradients(steps, way):
+    HELD.clear()
     t = leaves()
     h = t["h"]
     for step in steps:
@@ -53,7 +77,7 @@ def gradients(steps, way):
     return [np.zeros(leaf.shape) if leaf.grad is None else leaf.grad for leaf in t.values()]
 
 
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(st.lists(st.sampled_from(list(STEPS)), max_size=6), st.lists(st.sampled_from(list(STEPS)), max_size=3))
 def test_a_loop_gives_what_a_careful_sweep_gives(loop, rest):
     steps = [*loop * (BLOCK // 2), *rest]
@@ -110,3 +134,15 @@ def test_what_is_owed_waits_where_a_hook_reads():
     np.sum(h).backward()
     assert len(seen) == 1
     np.testing.assert_array_equal(seen[0], t["u"].grad)
+
+
+def test_a_hook_sees_the_whole_cotangent_where_another_way_leads_to_it():
+    t = leaves()
+    h, seen = t["h"], []
+    for _ in range(BLOCK):
+        p, q = INPUT @ t["w"], h @ t["u"]
+        q.register_hook(lambda g: seen.append(g))
+        h = _detour(p, q)
+        del p
+    np.sum(h).backward()
+    assert len(seen) == BLOCK
