@@ -114,7 +114,10 @@ def annotate(error: Exception, entry: Entry) -> None:
 
 def held_once_by(entry: Entry, place: int) -> bool:
     """Whether all that holds what stands at a place of an entry is that place, and one variable of the caller's."""
-    return getrefcount(entry[place]) == _ONCE
+    try:
+        return getrefcount(entry[place]) == _ONCE
+    except IndexError:  # Another thread has freed it by now.
+        return False
 
 
 def _references_of_a_part() -> int:

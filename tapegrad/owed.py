@@ -57,14 +57,16 @@ class Owed:
 
 
 def owes(entry: Any, owned: set[int]) -> bool:
-    """Whether an entry in the form for two has one parent, and would owe it.
+    """Whether an entry is in the form for two, has one parent, and would owe it.
 
     owned : positions of entries whose cotangent is a sum by now
     """
-    _, pair, _, _, _, a, b = entry
-    if a is None:
-        return pair.later_b is not None and b[0] in owned
-    return b is None and pair.later_a is not None and a[0] in owned
+    match entry:
+        case [_, pair, _, _, _, None, b]:
+            return pair.later_b is not None and b[0] in owned
+        case [_, pair, _, _, _, a, None]:
+            return pair.later_a is not None and a[0] in owned
+    return False  # Also where another thread has freed it by now.
 
 
 class Shelf:

@@ -205,8 +205,10 @@ class Sweep:
                         else:
                             c = pair.pull_b(g, y, a, b)
                             g = pair.pull_a(g, y, a, b)
+                            place = 6
                             if other[0] < parent[0]:  # On to the newer; the other waits.
                                 other, parent, c, g = parent, other, g, c
+                                place = 5
                             position = other[0]
                             if position in owned:
                                 total = pending[position]
@@ -218,7 +220,7 @@ class Sweep:
                                 len(other) == 7
                                 and parent[0] < newest
                                 and owes(other, owned)
-                                and held_once_by(entry, 5 if other is entry[5] else 6)
+                                and held_once_by(entry, place)
                             ):  # Nothing else will reach the other, which has only to owe: it needn't be queued.
                                 waiting = parent, g
                                 entry, g = other, c
