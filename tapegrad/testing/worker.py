@@ -121,7 +121,7 @@ def answered(options: Options, chunk: list[int], known: dict[str, int]) -> Answe
 
 
 def _shrunk(program: Program, verdict: Verdict, number: int) -> Failure:
-    small = smaller(program, lambda p: judge(p).kind == verdict.kind)
+    small = smaller(program, lambda p: judge(p).same(verdict))
     again = judge(small)
     culprits = ", ".join(sorted(small.functions or small.families)) or "Python"
     text = small.script(test=f"test_program_{small.digest}")

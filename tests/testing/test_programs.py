@@ -18,6 +18,7 @@ from tapegrad.testing.programs.calls import callable_trials, families, fits, for
 from tapegrad.testing.programs.literals import UnprintableError, expression_of, literal
 from tapegrad.testing.programs.strategy import programs
 from tapegrad.testing.tally import SPECIAL
+from tapegrad.testing.worker import _shrunk
 
 SEEDS = range(150)
 
@@ -251,6 +252,13 @@ def test_a_planted_mistake_is_found_and_shrinks_to_one_line(wrong: str) -> None:
         assert "wrong_rule.doubled(x0)" in small.lines[0].text
         assert len(small.inputs) == 1
         assert small.inputs[0].size == 1
+
+
+def test_a_crash_shrinks_to_the_same_crash() -> None:
+    line = "{} = {} if hasattr(x0, 'backward') else x0 * 1.0"
+    lines = line.format("v0", "{}['key']"), line.format("v1", "[][0]"), "v2 = v0 + v1"
+    program = text("\n".join(lines), [1.0])
+    assert "KeyError" in _shrunk(program, judge(program), 0).said
 
 
 def test_what_shrinks_still_shows_it() -> None:

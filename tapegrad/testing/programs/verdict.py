@@ -7,6 +7,7 @@ word counts.
 """
 
 import math
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -34,11 +35,16 @@ class Verdict(NamedTuple):
 
     kind: str
     message: str = ""
+    source: str = ""  # of a crash: what was raised, and by which function
 
     @property
     def wrong(self) -> bool:
         """Whether the program shows a bug."""
         return self.kind not in ("right", "undecided", "refused", "invalid")
+
+    def same(self, other: "Verdict") -> bool:
+        """Whether another program shows the same, as far as can be told: not the messages, which name numbers."""
+        return (self.kind, self.source) == (other.kind, other.source)
 
 
 def check_program(program: Program, order: int = 2) -> None:
@@ -90,7 +96,8 @@ def judge(program: Program, order: int = 2) -> Verdict:
         return Verdict("refused", str(error))
     except Exception as error:  # A program may raise anything: this is what a crash looks like.
         notes = "; ".join(getattr(error, "__notes__", []))
-        return Verdict("crash", f"{type(error).__name__}: {error}" + (f" ({notes})" if notes else ""))
+        said, raised = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1].name
+        return Verdict("crash", f"{said}: {error}" + (f" ({notes})" if notes else ""), f"{said} in {raised}")
 
 
 def _judged(function: Callable[..., Any], inputs: Sequence[Any], order: int, trusted: bool) -> Verdict:
