@@ -22,7 +22,7 @@ from tapegrad.entries import POSITIONS, Entry, Where, leaf_of, line_of, parts, u
 from tapegrad.errors import DTypeError, NotDifferentiableError, RuleError, UnexpectedArgumentError
 from tapegrad.kinds import Creation, Elementwise, Known, Primitive, name_of
 from tapegrad.pieces import Place
-from tapegrad.primitive import look_up
+from tapegrad.primitive import ROADS, look_up
 from tapegrad.recording import STATE, TRACERS, Fact, State, aside, tracer
 from tapegrad.residuals import inside
 from tapegrad.shapes import Spec, read_only, spec_of
@@ -31,10 +31,6 @@ from tapegrad.storage import Alias, is_basic, link, place_of
 Tensor: Any = None  # tensor.py names the class here, once it is made: it stands above, and builds on this
 blank: Any = None  # and what makes an empty one
 into: Any = None  # and writing.py what writes a result into out=
-
-# By primitive that NumPy brought to us before: its roads for a tensor as first operand and for an array, and how many
-# operands it has. They are attributes of what the table holds, too, but to look them up there takes 90 ns more.
-ROADS: dict[Any, tuple[Any, Any, Any]] = {}
 
 
 def close_road(known: Any) -> None:

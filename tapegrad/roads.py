@@ -21,7 +21,7 @@ from tapegrad.dispatch import call, close_road, make, read
 from tapegrad.entries import POSITIONS
 from tapegrad.kinds import Elementwise, Primitive
 from tapegrad.pairs import binary, two
-from tapegrad.primitive import TABLE
+from tapegrad.primitive import ROADS, TABLE
 from tapegrad.recording import ON, STATE
 from tapegrad.shapes import SPECS, spec_of
 from tapegrad.storage import Alias, current, link
@@ -38,6 +38,16 @@ def road_of(known: Any) -> Callable[..., Any]:
         known.road = _paved(known)
     road: Callable[..., Any] = known.road
     return road
+
+
+def roads_of(function: Any) -> Any:
+    """What ``ROADS`` holds of a function from now on; None where that isn't a primitive."""
+    known = TABLE.get(function)
+    if known is None or known.kind != "primitive":
+        return None
+    road = road_of(known)
+    roads = ROADS[function] = road, known.reflected, known.arity  # There is a reflected one once there is a road.
+    return roads
 
 
 def _paved(known: Any) -> Callable[..., Any]:

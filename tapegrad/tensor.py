@@ -15,7 +15,7 @@ from tapegrad import careful, dispatch, pairs, roads
 from tapegrad.attributes import Attributes
 from tapegrad.borrowed import COPIED
 from tapegrad.conversions import Conversions
-from tapegrad.dispatch import ROADS, call, make, view_of
+from tapegrad.dispatch import call, make, view_of
 from tapegrad.entries import POSITIONS, Entry, Leaf, leaf_of, unhooked
 from tapegrad.errors import ArgumentError, ConversionError, DTypeError, RecordingError, ShapeError
 from tapegrad.gradients import LOCK, deposit, owned_arrays
@@ -25,9 +25,9 @@ from tapegrad.methods import ArrayMethods
 from tapegrad.operators import Operators
 from tapegrad.ops.writing import at
 from tapegrad.pieces import strided
-from tapegrad.primitive import TABLE
+from tapegrad.primitive import ROADS, TABLE
 from tapegrad.recording import STATE, enable_grad, tracer
-from tapegrad.roads import road_of, single
+from tapegrad.roads import roads_of, single
 from tapegrad.shapes import Spec, cast, read_only, seed_like, spec_of
 from tapegrad.storage import Alias, alias_of, alone, refresh
 from tapegrad.tape import replay
@@ -35,16 +35,6 @@ from tapegrad.writing import gather, setitem
 
 _reshape = single(TABLE[np.reshape])
 _transpose = single(TABLE[np.transpose])
-
-
-def _roads(function: Any) -> Any:
-    """What ``ROADS`` is to hold of a function; None where that isn't a primitive."""
-    known = TABLE.get(function)
-    if known is None or known.kind != "primitive":
-        return None
-    road = road_of(known)
-    roads = ROADS[function] = road, known.reflected, known.arity  # There is a reflected one once there is a road.
-    return roads
 
 
 class _MadeElsewhere(type):
@@ -107,7 +97,7 @@ class Tensor(Operators, Attributes, Conversions, ArrayMethods, metaclass=_MadeEl
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, first: Any, /, *rest: Any, **kwargs: Any) -> Any:
         roads = ROADS.get(ufunc)
         if roads is None:
-            roads = _roads(ufunc)
+            roads = roads_of(ufunc)
         if roads is not None and not kwargs and method == "__call__":
             kind = type(first)
             if kind is Tensor:
@@ -131,7 +121,7 @@ class Tensor(Operators, Attributes, Conversions, ArrayMethods, metaclass=_MadeEl
                 return NotImplemented
         roads = ROADS.get(function)
         if roads is None:
-            roads = _roads(function)
+            roads = roads_of(function)
         if roads is not None and args:
             road, _, arity = roads
             kind = type(args[0])

@@ -11,7 +11,6 @@ from engine_tools import records_now
 
 import tapegrad as tg
 from tapegrad import errors
-from tapegrad.dispatch import ROADS
 from tapegrad.errors import (
     ArgumentError,
     NotDifferentiableError,
@@ -20,7 +19,7 @@ from tapegrad.errors import (
     TapegradError,
     UnexpectedArgumentError,
 )
-from tapegrad.primitive import TABLE, unsupported
+from tapegrad.primitive import ROADS, TABLE, unsupported
 
 CLASSES = [
     c
