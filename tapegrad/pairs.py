@@ -50,6 +50,7 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
     # and what stands in the entry. For an array, one to be copied, its shape stands there; its dtype is the tensor's.
     plans: dict[Any, dict[Any, tuple[Callable[[Any, Any], Any], Spec, Any]]] = {}
     none: dict[Any, Any] = {}
+    count = 0  # of plans
 
     def operate(a: Any, b: Any) -> Any:
         try:
@@ -164,8 +165,11 @@ def two(known: Any, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         if plan is None:
             return make(y, [next(POSITIONS), known, y if keeps_y else spec, (), watched or None, None, *kept], spec)
         key_a, key_b = spec_a if type(a) is Tensor else spec_a.shape, spec_b if type(b) is Tensor else spec_b.shape
-        if len(plans) > 64 or len(plans.get(key_a, none)) > 64:
+        nonlocal count
+        count += 1
+        if count > 4096:
             plans.clear()
+            count = 1
         plans.setdefault(key_a, {})[key_b] = plan
         return make(y, [next(POSITIONS), plan[2], y if keeps_y else spec, *kept], spec)
 

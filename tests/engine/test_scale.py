@@ -12,6 +12,7 @@ import pytest
 from counting import calls_during
 
 import tapegrad as tg
+from tapegrad import pairs
 
 MILLION = 10**6
 
@@ -373,3 +374,14 @@ def test_a_sweep_over_many_large_leaves_frees_as_it_goes(length):
         tracemalloc.stop()
     assert recorded > 0.9 * length * 8 * size
     assert peak - recorded < 14 * 8 * size
+
+
+def test_the_plans_of_many_lengths_are_kept(monkeypatch):
+    """A weight beside sequences of 200 lengths: what to do is found out once for each, not at every turn."""
+    plan, made = pairs._plan, []
+    monkeypatch.setattr(pairs, "_plan", lambda *given: made.append(given) or plan(*given))
+    w, sequences = tg.tensor(np.ones((3, 7))), [tg.tensor(np.ones((n, 3))) for n in range(2, 202)]
+    for _ in range(4):
+        for x in sequences:
+            x @ w
+    assert len(made) <= 2 * len(sequences)  # Twice, where plans of other tests filled the table meanwhile.
